@@ -1,0 +1,59 @@
+"""Errors of the stream jobs.
+
+    JobError                       domain, retryable; the message says what happened, where, and what to do
+    ├── SettingsError              input      a FLEETMETER_* variable or option is unknown or has a bad value
+    ├── KafkaUnavailableError      kafka      retryable: the broker does not answer
+    ├── TopicRefusedError          kafka      the topic can't be counted exactly as it is configured
+    ├── LogMismatchError           kafka      the ledger's position and the Kafka log don't belong together
+    ├── OffsetGapError             kafka      offsets are missing inside the log
+    └── (ledger/errors.py)         clickhouse the ledger's own
+
+`domain` is one of `input`, `kafka`, `clickhouse`, `internal`: where to look. `retryable` means that trying again, with
+nothing changed, may succeed without
+counting anything twice; an error that is not retryable stops the partition (or, before the start, the worker).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+Domain = Literal["input", "kafka", "clickhouse", "internal"]
+
+
+class JobError(Exception):
+    """Base of everything that the stream jobs raise on purpose."""
+
+    domain: ClassVar[Domain] = "internal"
+    retryable: ClassVar[bool] = False
+
+
+class SettingsError(JobError):
+    """A setting is unknown or has a bad value. The message has one line for each."""
+
+    domain: ClassVar[Domain] = "input"
+
+
+class KafkaUnavailableError(JobError):
+    """The broker does not answer, or answers that it can't serve now."""
+
+    domain: ClassVar[Domain] = "kafka"
+    retryable: ClassVar[bool] = True
+
+
+class TopicRefusedError(JobError):
+    """The topic is missing or configured in a way that makes exact counting impossible."""
+
+    domain: ClassVar[Domain] = "kafka"
+
+
+class LogMismatchError(JobError):
+    """The ledger's position does not lie in this Kafka log: before its start, beyond its end, or in another log. A
+    person decides what that means."""
+
+    domain: ClassVar[Domain] = "kafka"
+
+
+class OffsetGapError(JobError):
+    """Offsets are missing inside the log, so that records could be lost without a trace."""
+
+    domain: ClassVar[Domain] = "kafka"
