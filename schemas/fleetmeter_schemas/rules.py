@@ -1,0 +1,121 @@
+"""Rules between the fields of one event, as data: the native core and pydantic judge by the same table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fleetmeter_schemas.reasons import Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """The field that breaks a rule, why, and the rule in words."""
+
+    field: str
+    reason: Reason
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class PartsWithin:
+    """The parts together are at most the whole; what is absent counts 0."""
+
+    parts: tuple[str, ...]
+    whole: str
+
+    def check(self, values: Mapping[str, Any]) -> Violation | None:
+        """The violation, if any, on the first part that is above zero."""
+        total = sum(values.get(part) or 0 for part in self.parts)
+        whole = values.get(self.whole) or 0
+        if total <= whole:
+            return None
+        field = next(part for part in self.parts if values.get(part))
+        names = " + ".join(self.parts)
+        return Violation(
+            field,
+            Reason.PART_EXCEEDS_WHOLE,
+            f"{names} = {total} is more than {self.whole} = {whole}, which contains it",
+        )
+
+    def as_spec(self) -> dict[str, Any]:
+        """The row of the native core's table."""
+        return {"rule": "parts_within", "parts": list(self.parts), "whole": self.whole}
+
+
+@dataclass(frozen=True, slots=True)
+class NotAbove:
+    """Where both are reported, the field is at most the limit."""
+
+    field: str
+    limit: str
+
+    def check(self, values: Mapping[str, Any]) -> Violation | None:
+        """The violation, if any."""
+        value, limit = values.get(self.field), values.get(self.limit)
+        if value is None or limit is None or value <= limit:
+            return None
+        return Violation(
+            self.field, Reason.PART_EXCEEDS_WHOLE, f"{self.field} = {value} is more than {self.limit} = {limit}"
+        )
+
+    def as_spec(self) -> dict[str, Any]:
+        """The row of the native core's table."""
+        return {"rule": "not_above", "field": self.field, "limit": self.limit}
+
+
+@dataclass(frozen=True, slots=True)
+class RequiredWhen:
+    """The field must be there when another field has one of some values."""
+
+    field: str
+    on: str
+    values: tuple[str, ...]
+
+    def check(self, values: Mapping[str, Any]) -> Violation | None:
+        """The violation, if any."""
+        if values.get(self.on) not in self.values or values.get(self.field) not in (None, ""):
+            return None
+        return Violation(
+            self.field, Reason.MISSING_FIELD, f"{self.field} is required when {self.on} is {values.get(self.on)!r}"
+        )
+
+    def as_spec(self) -> dict[str, Any]:
+        """The row of the native core's table."""
+        return {"rule": "required_when", "field": self.field, "on": self.on, "values": list(self.values)}
+
+
+@dataclass(frozen=True, slots=True)
+class AbsentWhen:
+    """The field must not be there, not even as 0, when another field has one of some values."""
+
+    field: str
+    on: str
+    values: tuple[str, ...]
+
+    def check(self, values: Mapping[str, Any]) -> Violation | None:
+        """The violation, if any."""
+        if values.get(self.on) not in self.values or values.get(self.field) in (None, ""):
+            return None
+        return Violation(
+            self.field,
+            Reason.NOT_ALLOWED,
+            f"{self.field} has no meaning when {self.on} is {values.get(self.on)!r}; leave it out (absent is not zero)",
+        )
+
+    def as_spec(self) -> dict[str, Any]:
+        """The row of the native core's table."""
+        return {"rule": "absent_when", "field": self.field, "on": self.on, "values": list(self.values)}
+
+
+Rule = PartsWithin | NotAbove | RequiredWhen | AbsentWhen
+
+
+def first_violation(rules: tuple[Rule, ...], values: Mapping[str, Any]) -> Violation | None:
+    """The first broken rule, in table order."""
+    for rule in rules:
+        violation = rule.check(values)
+        if violation is not None:
+            return violation
+    return None
