@@ -1,7 +1,7 @@
 """The six event types, field by field: the hardest thing to change later.
 
-Every field says its role through `fleetmeter_schemas.fields`; rules between fields stand in `rules`. Empty text and null
-mean unknown. Quantities are whole numbers from 0 to 2^40; absent is not zero.
+Every field says its role through `fleetmeter_schemas.fields`; rules between fields stand in `rules`. Empty text and
+null mean unknown. Quantities are whole numbers from 0 to 2^40; absent is not zero.
 """
 
 from __future__ import annotations
@@ -81,25 +81,10 @@ class GenerationV1(EventData):
     model: Text = text("Model that did the work, as the fleet names it.", required=True)
     generation_mode: GenerationMode = choice(
         "How text came about: token by token, in parallel, in parallel by block, or a draft refined in parallel.",
-        ["autoregressive", "diffusion", "block_diffusion", "hybrid"],
         required=True,
     )
     provider: Text | None = text("Who ran the model: a provider's name, or the fleet's own.")
-    operation: Operation | None = choice(
-        "What was asked for.",
-        [
-            "",
-            "chat",
-            "completion",
-            "infill",
-            "embedding",
-            "rerank",
-            "classification",
-            "transcription",
-            "image",
-            "other",
-        ],
-    )
+    operation: Operation | None = choice("What was asked for.")
     model_version: Text | None = text("Version or checkpoint of the model.")
     requested_model: Text | None = text("Model that the caller asked for, where a router chose another.")
     quantization: Text | None = text("Number format of the weights, such as bf16, fp8 or q4_k_m.")
@@ -109,26 +94,19 @@ class GenerationV1(EventData):
     )
     draft_model: Text | None = text("Small model that wrote the draft, in hybrid and speculative generation.")
     matrix_formula: Text | None = text("Name and version of the formula behind matrix_gflop.")
-    placement: Placement | None = choice("Where the work ran.", ["", "cloud", "on_prem", "device"])
+    placement: Placement | None = choice("Where the work ran.")
     route: Route | None = choice(
-        "How the request got there: straight, to the device first, or to the cloud after the device.",
-        ["", "direct", "local_first", "fallback"],
+        "How the request got there: straight, to the device first, or to the cloud after the device."
     )
-    service_tier: ServiceTier | None = choice(
-        "Class of service that the caller chose.", ["", "standard", "batch", "flex", "priority"]
-    )
+    service_tier: ServiceTier | None = choice("Class of service that the caller chose.")
     region: Text | None = text("Region where the work ran.")
     accelerator: Text | None = text("Hardware that did the work, such as h100-sxm or apple-m4.")
     project_id: Text | None = text("Project of the account that asked.")
     query_class: Text | None = text("Kind of query in the operator's own terms, such as simple or complex.")
-    cost_bearer: CostBearer | None = choice(
-        "Who pays the provider: the platform, or the customer who brings a model.", ["", "platform", "customer"]
-    )
-    status: Status | None = choice("How the generation ended.", ["", "ok", "error", "cancelled"])
+    cost_bearer: CostBearer | None = choice("Who pays the provider: the platform, or the customer who brings a model.")
+    status: Status | None = choice("How the generation ended.")
     finish_reason: Text | None = text("Why the model stopped, in the server's words.")
-    usage_fidelity: Fidelity | None = choice(
-        "How the quantities are known.", ["", "measured", "provider_reported", "estimated"]
-    )
+    usage_fidelity: Fidelity | None = choice("How the quantities are known.")
     labels: Labels | None = labels("Up to 8 labels with allow-listed keys; for analysis, never for prices.")
 
     input_tokens: Quantity | None = measure("Tokens of the prompt, all kinds, cached ones included.")
@@ -152,9 +130,7 @@ class GenerationV1(EventData):
     max_denoising_steps: Quantity | None = measure(
         "Denoising steps that the schedule allowed; what is missing from it was saved by stopping early.", samples=True
     )
-    function_evaluations: Quantity | None = measure(
-        "Forward passes of the model (NFE), prefill included.", samples=True
-    )
+    function_evaluations: Quantity | None = measure("Forward passes (NFE), prefill included.", samples=True)
     blocks: Quantity | None = measure("Blocks that were generated in turn.", samples=True)
     matrix_gflop: Quantity | None = measure(
         "Matrix operations of the model, in 10^9 floating point operations, by matrix_formula.", samples=True
@@ -212,24 +188,7 @@ class FallbackV1(EventData):
     COUNT_MEASURE = "fallbacks"
 
     model: Text = text("Local model that was tried.", required=True)
-    fallback_reason: FallbackReason = choice(
-        "Why the query left the device.",
-        [
-            "low_confidence",
-            "context_too_long",
-            "capability",
-            "error",
-            "timeout",
-            "out_of_memory",
-            "model_missing",
-            "battery",
-            "thermal",
-            "policy",
-            "user_request",
-            "other",
-        ],
-        required=True,
-    )
+    fallback_reason: FallbackReason = choice("Why the query left the device.", required=True)
     fallback_model: Text | None = text("Cloud model that took over.")
     model_version: Text | None = text("Version of the local model.")
     quantization: Text | None = text("Number format of the local weights.")
@@ -263,20 +222,16 @@ class DeviceReportV1(EventData):
     TYPE = "fleetmeter.device_report.v1"
     SHORT = "device_report"
 
-    kind: ReportKind = choice(
-        "What is reported.", ["seat", "download", "deploy", "upgrade", "remove", "estimate"], required=True
-    )
+    kind: ReportKind = choice("What is reported.", required=True)
     period_start: Moment | None = moment("Start of the reported period, at most 400 days before `time`.")
     period_end: Moment | None = moment("End of the reported period; periods of one installation are disjoint.")
-    seat_kind: SeatKind | None = choice("What a seat is: a user or a device.", ["", "user", "device"])
+    seat_kind: SeatKind | None = choice("What a seat is: a user or a device.")
     model: Text | None = text("Model that was downloaded, deployed, upgraded to, removed or used.")
     model_version: Text | None = text("Its version.")
     previous_model_version: Text | None = text("The version that an upgrade replaced.")
     quantization: Text | None = text("Number format of the weights.")
     device_class: Text | None = text("Kind of device, such as phone-flagship or laptop-16gb.")
-    usage_fidelity: Fidelity | None = choice(
-        "How the quantities are known.", ["", "measured", "provider_reported", "estimated"]
-    )
+    usage_fidelity: Fidelity | None = choice("How the quantities are known.")
     project_id: Text | None = text("Project of the account.")
     labels: Labels | None = labels("Up to 8 labels with allow-listed keys; for analysis, never for prices.")
 
@@ -348,14 +303,12 @@ class JobV1(EventData):
     TYPE = "fleetmeter.job.v1"
     SHORT = "job"
 
-    kind: JobKind = choice(
-        "What was done.", ["fine_tuning", "distillation", "evaluation", "premium_feature"], required=True
-    )
+    kind: JobKind = choice("What was done.", required=True)
     base_model: Text | None = text("Model that the job started from.")
     result_model: Text | None = text("Model that the job made.")
     feature: Text | None = text("Name of the premium feature.")
     project_id: Text | None = text("Project of the account.")
-    status: Status | None = choice("How the job ended.", ["", "ok", "error", "cancelled"])
+    status: Status | None = choice("How the job ended.")
     labels: Labels | None = labels("Up to 8 labels with allow-listed keys; for analysis, never for prices.")
     training_tokens: Quantity | None = number("Tokens that were trained on, epochs counted.")
     gpu_ms: Quantity | None = number("Accelerator time, in ms, summed over the devices.")
@@ -381,7 +334,7 @@ class AdjustmentV1(EventData):
     effective_time: Moment | None = moment("When the corrected usage happened; `time` is when it was decided.")
     model: Text | None = text("Model whose usage is corrected, where the meter is by model.")
     generation_mode: Literal["", "autoregressive", "diffusion", "block_diffusion", "hybrid"] | None = choice(
-        "Generation mode whose usage is corrected.", ["", "autoregressive", "diffusion", "block_diffusion", "hybrid"]
+        "Generation mode whose usage is corrected."
     )
     project_id: Text | None = text("Project of the account.")
 

@@ -6,11 +6,10 @@ at native speed; `field_table` turns it into plain data, from which everything e
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, cast, get_args, get_origin
 
 from pydantic import Field
 
@@ -87,10 +86,9 @@ def text(
     return _declare(meaning, mark, max_length=max_length, pattern=NO_CONTROL, **least)
 
 
-def choice(meaning: str, choices: Sequence[str], *, role: Role = Role.DIMENSION, required: bool = False) -> Any:
-    """A string out of a closed list (the annotation's Literal repeats it for type checkers, and a test compares them)."""
-    mark = {"role": role, "kind": Kind.STRING, "required": required, "choices": tuple(choices)}
-    return _declare(meaning, mark)
+def choice(meaning: str, *, role: Role = Role.DIMENSION, required: bool = False) -> Any:
+    """A string out of the closed list that the annotation's Literal spells."""
+    return _declare(meaning, {"role": role, "kind": Kind.STRING, "required": required})
 
 
 def measure(meaning: str, *, samples: bool = False, cap: int = QUANTITY_CAP) -> Any:
@@ -123,5 +121,14 @@ def field_table(model: type[BaseModel]) -> tuple[FieldSpec, ...]:
         extra = cast("dict[str, Any]", info.json_schema_extra)
         if not isinstance(extra, dict) or _MARK not in extra:
             raise TypeError(f"{model.__name__}.{name} is not declared through fleetmeter_schemas.fields")
-        table.append(FieldSpec(name=name, meaning=info.description or "", **extra[_MARK]))
+        choices = _literals(info.annotation)
+        table.append(FieldSpec(name=name, meaning=info.description or "", choices=choices, **extra[_MARK]))
     return tuple(table)
+
+
+def _literals(annotation: Any) -> tuple[str, ...] | None:
+    """The values of `Literal[...]` or `Literal[...] | None`; None for other annotations."""
+    for part in (annotation, *get_args(annotation)):
+        if get_origin(part) is Literal:
+            return get_args(part)
+    return None

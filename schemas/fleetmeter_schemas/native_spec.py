@@ -26,7 +26,7 @@ def ledger_dimensions() -> tuple[str, ...]:
 
 @cache
 def ledger_measures() -> tuple[str, ...]:
-    """The measures of the rollups: event counts first, then sums, each followed by its count of samples if it has one."""
+    """The measures of the rollups: event counts, then sums, each followed by its count of samples if it has one."""
     names: dict[str, None] = dict.fromkeys(m.COUNT_MEASURE for m in rollup_types() if m.COUNT_MEASURE)
     for model in rollup_types():
         for spec in field_table(model):

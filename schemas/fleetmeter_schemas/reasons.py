@@ -15,7 +15,7 @@ class Reason(Enum):
     TOO_DEEP = (5, "The JSON is nested deeper than 64 levels. Flatten the unknown parts, or leave them out.")
     BAD_ARROW = (
         6,
-        "The Arrow stream cannot be read as events of one type. Use the schema of fleetmeter_schemas.arrow.",
+        "The Arrow stream is not one of events of one type. Use the schema of fleetmeter_schemas.arrow.",
     )
     NOT_AN_OBJECT = (7, "An event must be a JSON object with the attributes of CloudEvents 1.0.")
     DUPLICATE_KEY = (8, "A field stands more than once, so that its value is ambiguous. Send each field once.")

@@ -91,9 +91,7 @@ LEDGER: Final = Table(
             "SimpleAggregateFunction(max, DateTime64(6, 'UTC'))",
             "Marker rows: largest event time seen.",
         ),
-        Column(
-            "committed_at", "SimpleAggregateFunction(max, DateTime64(3, 'UTC'))", "When the newest commit was made."
-        ),
+        Column("committed_at", "SimpleAggregateFunction(max, DateTime64(3, 'UTC'))", "When the last commit was made."),
         Column("tail", f"SimpleAggregateFunction(max, {TAIL})", "Marker rows: the end of the newest commit."),
         Column("blob", "SimpleAggregateFunction(any, String)", "Blob rows: identities that the commit added."),
     ),
