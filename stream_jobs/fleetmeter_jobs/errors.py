@@ -6,6 +6,8 @@
     ├── TopicRefusedError          kafka      the topic can't be counted exactly as it is configured
     ├── LogMismatchError           kafka      the ledger's position and the Kafka log don't belong together
     ├── OffsetGapError             kafka      offsets are missing inside the log
+    ├── DamagedBatchError          kafka      a record batch that can't be decoded
+    ├── CountingError              internal   the native core could not take a batch
     └── (ledger/errors.py)         clickhouse the ledger's own
 
 `domain` is one of `input`, `kafka`, `clickhouse`, `internal`: where to look. `retryable` means that trying again, with
@@ -57,3 +59,17 @@ class OffsetGapError(JobError):
     """Offsets are missing inside the log, so that records could be lost without a trace."""
 
     domain: ClassVar[Domain] = "kafka"
+
+
+class DamagedBatchError(JobError):
+    """A record batch can't be decoded: CRC, format, codec. Skipping it would lose events, so the partition stops before
+    it."""
+
+    domain: ClassVar[Domain] = "kafka"
+
+
+class CountingError(JobError):
+    """The native core could not take a record batch although every input has a defined outcome: a defect, or memory ran
+    out."""
+
+    domain: ClassVar[Domain] = "internal"

@@ -32,7 +32,7 @@ class RecordBatch:
     leader_epoch: int
     """Leader epoch in the batch header: which leader's log this is."""
     crc: int
-    """CRC-32C in the batch header, over the batch as the producer sent it."""
+    """CRC-32C in the batch header, over the batch as the broker stored it."""
     values: list[bytes | None]
     control: int = 0
     """Offsets taken by transaction markers."""
@@ -57,6 +57,9 @@ class Fetch:
     topic: str
     partition: int
     batches: list[RecordBatch]
+    positioning: int = 0
+    """Which positioning of the partition's consumer the fetch follows. After a seek, fetches of an older one are stale
+    and are dropped."""
 
     @property
     def values_bytes(self) -> int:
