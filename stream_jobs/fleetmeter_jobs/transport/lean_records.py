@@ -10,17 +10,29 @@ marker of that producer came since.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import cramjam
 from aiokafka.errors import CorruptRecordException, UnsupportedCodecError
 from aiokafka.record.control_record import ABORT_MARKER, ControlRecord
 from aiokafka.record.default_records import DefaultRecordBatch
 
-from fleetmeter_jobs.errors import DamagedBatchError, TopicRefusedError
+from fleetmeter_jobs.errors import DamagedBatchError, JobError, TopicRefusedError
 from fleetmeter_jobs.record_batch import RecordBatch
 from fleetmeter_jobs.transport.batch_header import BatchHeader, split_batches
 from fleetmeter_jobs.transport.binary_mode import is_binary_mode, to_structured
+
+_UNDECODABLE = (
+    CorruptRecordException,
+    UnsupportedCodecError,
+    cramjam.DecompressionError,
+    zlib.error,
+    EOFError,  # gzip: cut off
+    OSError,  # gzip: not gzip
+    ValueError,  # a header key that is no UTF-8
+)
 
 
 class LeanRecords:
@@ -30,8 +42,8 @@ class LeanRecords:
     whole) yields the part from there on.
     `next_fetch_offset` is where the next fetch starts; aiokafka's FetchResult reads it after every step.
 
-    Raises DamagedBatchError (CRC, format, codec) and TopicRefusedError (no append time); the position then stays before
-    the bad batch.
+    Raises DamagedBatchError (CRC, format, codec) and TopicRefusedError (no append time), and goes on raising: nothing
+    behind a bad batch is yielded, and the position stays before it.
     """
 
     def __init__(self, raw: bytes, aborted_transactions: Iterable[tuple[int, int]] | None, position: int) -> None:
@@ -39,11 +51,21 @@ class LeanRecords:
         self._batches = split_batches(raw)
         self._aborted_starts = sorted(aborted_transactions or (), key=lambda start: start[1])
         self._aborted_producers: set[int] = set()
+        self._failure: JobError | None = None
 
     def __iter__(self) -> Iterator[RecordBatch]:
         return self
 
     def __next__(self) -> RecordBatch:
+        if self._failure is not None:
+            raise self._failure
+        try:
+            return self._next_from_position()
+        except JobError as error:
+            self._failure = error
+            raise
+
+    def _next_from_position(self) -> RecordBatch:
         while True:
             header, raw = next(self._batches)
             batch = DefaultRecordBatch(raw)
@@ -70,7 +92,7 @@ class LeanRecords:
             )
         try:
             values = _values(batch)
-        except (CorruptRecordException, UnsupportedCodecError) as error:
+        except _UNDECODABLE as error:
             raise DamagedBatchError(
                 f"the record batch at offset {header.base_offset} can't be decoded: {error}"
             ) from error
