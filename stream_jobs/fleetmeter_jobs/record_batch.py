@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fleetmeter_jobs.errors import JobError
+
 
 @dataclass(frozen=True, slots=True)
 class RecordBatch:
@@ -60,6 +62,8 @@ class Fetch:
     positioning: int = 0
     """Which positioning of the partition's consumer the fetch follows. After a seek, fetches of an older one are stale
     and are dropped."""
+    failure: JobError | None = None
+    """Why the partition can't be read on from here; then there are no batches, and no later fetches."""
 
     @property
     def values_bytes(self) -> int:
