@@ -1,0 +1,161 @@
+"""ClickHouse's HTTP protocol, as thin as it can be: one statement a request, explicit time-outs, no retries.
+
+clickhouse-connect would retry by itself, hold sessions and scan large bodies as text; a commit must know exactly what
+was sent, how often, and what came back.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import urlencode
+
+import orjson
+import pyarrow as pa
+import urllib3
+
+from fleetmeter_jobs.ledger.errors import LedgerError, StoreRejectedError, StoreUnavailableError
+
+# Errors that stay until somebody changes something; every other code may pass. An unknown code is taken to pass, since
+# waiting loses nothing. Names: src/Common/ErrorCodes.cpp of ClickHouse.
+_LASTING: Final = {
+    6: "CANNOT_PARSE_TEXT",
+    10: "NOT_FOUND_COLUMN_IN_BLOCK",
+    16: "NO_SUCH_COLUMN_IN_TABLE",
+    36: "BAD_ARGUMENTS",
+    43: "ILLEGAL_TYPE_OF_ARGUMENT",
+    46: "UNKNOWN_FUNCTION",
+    47: "UNKNOWN_IDENTIFIER",
+    50: "UNKNOWN_TYPE",
+    53: "TYPE_MISMATCH",
+    57: "TABLE_ALREADY_EXISTS",
+    60: "UNKNOWN_TABLE",
+    62: "SYNTAX_ERROR",
+    70: "CANNOT_CONVERT_TYPE",
+    73: "UNKNOWN_FORMAT",
+    80: "INCORRECT_QUERY",
+    81: "UNKNOWN_DATABASE",
+    115: "UNKNOWN_SETTING",
+    164: "READONLY",
+    192: "UNKNOWN_USER",
+    193: "WRONG_PASSWORD",
+    194: "REQUIRED_PASSWORD",
+    195: "IP_ADDRESS_NOT_ALLOWED",
+    452: "SETTING_CONSTRAINT_VIOLATION",
+    497: "ACCESS_DENIED",
+    516: "AUTHENTICATION_FAILED",
+}
+_ADVICE: Final = {
+    60: "Run `fleetmeter migrate`.",
+    81: "Run `fleetmeter migrate`, or set FLEETMETER_CLICKHOUSE_DATABASE.",
+    16: "Run `fleetmeter migrate`: the tables are not those of this version.",
+    47: "Run `fleetmeter migrate`: the tables are not those of this version.",
+    115: "ClickHouse 25.12 or newer is needed.",
+    164: "Give the worker a user that may insert (FLEETMETER_CLICKHOUSE_USER).",
+    497: "Grant the worker's user SELECT, INSERT, CREATE TABLE and DROP TABLE on the database.",
+    516: "Check FLEETMETER_CLICKHOUSE_USER and FLEETMETER_CLICKHOUSE_PASSWORD.",
+}
+_CODE: Final = re.compile(rb"Code: (\d+)\.")
+_MESSAGE_LIMIT: Final = 600
+
+
+class ClickHouseHttp:
+    """A ClickHouse server at an HTTP address. Thread-safe: each request takes a connection of its own from the pool.
+
+    `connect_timeout_s` bounds the wait for a connection, `timeout_s` the silence between two packets of an answer,
+    which is the whole run of a statement that answers when it is done.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        user: str = "default",
+        password: str = "",
+        database: str = "fleetmeter",
+        *,
+        connect_timeout_s: float = 5.0,
+        timeout_s: float = 60.0,
+        connections: int = 32,
+    ) -> None:
+        self.url = url.rstrip("/")
+        self.database = database
+        self.timeout_s = timeout_s
+        self._connect_timeout_s = connect_timeout_s
+        self._headers = {"X-ClickHouse-User": user, "X-ClickHouse-Key": password, "User-Agent": "fleetmeter"}
+        self._pool = urllib3.PoolManager(maxsize=connections, retries=False)
+
+    def execute(
+        self,
+        statement: str,
+        *,
+        parameters: Mapping[str, object] | None = None,
+        settings: Mapping[str, str | int] | None = None,
+        data: pa.Buffer | bytes | None = None,
+        timeout_s: float | None = None,
+    ) -> bytes:
+        """Run one statement and return its whole answer.
+
+        `parameters` are bound by ClickHouse to `{name:Type}`; `data` follows the statement, which then ends in
+        `FORMAT ...`. Raises StoreUnavailableError (outcome unknown, may pass) or StoreRejectedError (will not pass).
+        """
+        limit_s = self.timeout_s if timeout_s is None else timeout_s
+        query = {
+            "database": self.database,
+            # The whole answer or an error, never a 200 with an exception behind half of the rows.
+            "wait_end_of_query": 1,
+            "max_execution_time": max(1, int(limit_s)),
+            **(settings or {}),
+            **{f"param_{name}": _parameter(value) for name, value in (parameters or {}).items()},
+        }
+        body = statement.encode() if data is None else b"".join((statement.encode(), b"\n", memoryview(data)))
+        try:
+            answer = self._pool.request(
+                "POST",
+                f"{self.url}/?{urlencode(query)}",
+                body=body,
+                headers=self._headers,
+                # The server gives up first, at max_execution_time, and says so.
+                timeout=urllib3.Timeout(connect=self._connect_timeout_s, read=limit_s + 5),
+                redirect=False,
+            )
+        except urllib3.exceptions.HTTPError as error:
+            raise StoreUnavailableError(f"ClickHouse at {self.url} did not answer: {error}") from error
+        content = bytes(answer.data)
+        code = answer.headers.get("X-ClickHouse-Exception-Code")
+        if answer.status != 200 or code is not None:
+            raise self._error(answer.status, code, content)
+        return content
+
+    def rows(
+        self,
+        statement: str,
+        *,
+        parameters: Mapping[str, object] | None = None,
+        settings: Mapping[str, str | int] | None = None,
+    ) -> list[list[Any]]:
+        """The rows of a SELECT (without a FORMAT of its own), each a list of JSON values."""
+        answer = self.execute(f"{statement}\nFORMAT JSONCompactEachRow", parameters=parameters, settings=settings)
+        return [orjson.loads(line) for line in answer.splitlines()]
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        self._pool.clear()
+
+    def _error(self, status: int, code_header: str | None, content: bytes) -> LedgerError:
+        match = _CODE.search(content)
+        code = int(code_header) if code_header and code_header.isdecimal() else int(match[1]) if match else 0
+        text = content[:_MESSAGE_LIMIT].decode(errors="replace").strip()
+        if code in _LASTING:
+            advice = _ADVICE.get(code, "")
+            return StoreRejectedError(
+                f"ClickHouse at {self.url} refuses ({code} {_LASTING[code]}): {text} {advice}".rstrip(), code
+            )
+        if status in {401, 403, 404}:
+            return StoreRejectedError(f"{self.url} answers HTTP {status}: {text}; is that ClickHouse's address?", code)
+        return StoreUnavailableError(f"ClickHouse at {self.url} answers HTTP {status}, code {code}: {text}")
+
+
+def _parameter(value: object) -> str:
+    """A value as ClickHouse reads parameters: escaped as in TSV."""
+    return str(value).replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n")

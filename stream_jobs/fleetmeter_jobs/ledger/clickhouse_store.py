@@ -1,0 +1,151 @@
+"""The ledger in ClickHouse: the commit protocol's operations as statements."""
+
+# ruff: noqa: S608  (statements are put together from our own constants only; every value is bound by ClickHouse)
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, Self
+
+import pyarrow as pa
+from fleetmeter_schemas.tables import LEDGER, TABLES
+
+from fleetmeter_jobs.ledger.clickhouse_http import ClickHouseHttp
+from fleetmeter_jobs.ledger.columns import value_type
+from fleetmeter_jobs.ledger.errors import DedupStateError
+from fleetmeter_jobs.ledger.pinned import COMMIT_SETTINGS, READ_SETTINGS, SIDE_ROW_SETTINGS
+from fleetmeter_jobs.ledger.position import Counts, PartitionId, Position, Tail
+from fleetmeter_jobs.ledger.store import Blob, Guard, LedgerRows, NoHashKey, NoPosition, PositionIs, SideRows
+
+BLOB_PAGE_BYTES: Final = 16 * 2**20
+"""How many bytes of blobs are asked for at once; a single larger blob still comes whole."""
+
+_OF_PARTITION: Final = "topic = {topic:String} AND partition = {partition:UInt32} AND epoch = {epoch:UInt32}"
+_SUMS: Final = ", ".join(f"sum({name})" for name in Counts.__dataclass_fields__)
+POSITION_COLUMNS: Final = (
+    f"min(first_offset), max(next_offset), max(tail), {_SUMS}, sum(commits), toUnixTimestamp64Micro(max(watermark))"
+)
+"""What makes a Position out of marker rows, merged or not; the first members of a row that `read_position` takes."""
+_STRUCTURE: Final = ", ".join(f"{column.name} {value_type(column.clickhouse_type)}" for column in LEDGER.columns)
+
+
+class ClickHouseStore:
+    """A `LedgerStore` over HTTP. Thread-safe. `ledger` names the table; the canary has one of its own."""
+
+    def __init__(self, http: ClickHouseHttp, ledger: str = "ledger") -> None:
+        self.http = http
+        self.ledger = ledger
+
+    @classmethod
+    def connect(cls, url: str, user: str, password: str, database: str, *, insert_timeout_s: float = 60.0) -> Self:
+        """A store at an address. Opens no connection yet: the first statement does."""
+        return cls(ClickHouseHttp(url, user, password, database, timeout_s=insert_timeout_s))
+
+    def position(self, partition: PartitionId) -> Position | None:
+        """See `LedgerStore.position`."""
+        (row,) = self.http.rows(
+            f"SELECT {POSITION_COLUMNS}, count() FROM {self.ledger} WHERE row_kind = 'marker' AND {_OF_PARTITION}",
+            parameters=_parameters(partition),
+            settings=READ_SETTINGS,
+        )
+        *members, markers = row
+        return read_position(members) if markers else None
+
+    def insert(self, rows: LedgerRows, guard: Guard, token: str) -> None:
+        """See `LedgerStore.insert`."""
+        condition, parameters = self._condition(guard)
+        structure = _STRUCTURE.replace("'", "\\'")
+        self.http.execute(
+            f"INSERT INTO {self.ledger} ({', '.join(LEDGER.column_names)}) "
+            f"SELECT * FROM input('{structure}') WHERE {condition} FORMAT Arrow",
+            parameters=parameters,
+            settings={**COMMIT_SETTINGS, "insert_deduplication_token": token},
+            data=rows.body,
+        )
+
+    def hash_key(self) -> bytes | None:
+        """See `LedgerStore.hash_key`."""
+        keys = self.http.rows(
+            f"SELECT DISTINCT hex(blob) FROM {self.ledger} WHERE row_kind = 'blob' AND topic = ''",
+            settings=READ_SETTINGS,
+        )
+        if len(keys) > 1:
+            raise DedupStateError(f"{self.ledger} has {len(keys)} hash keys; no state can be restored with certainty")
+        return bytes.fromhex(keys[0][0]) if keys else None
+
+    def blobs(self, partition: PartitionId, before: int) -> Iterator[Blob]:
+        """See `LedgerStore.blobs`. Holds about BLOB_PAGE_BYTES at a time."""
+        parameters = {**_parameters(partition), "before": before}
+        sizes = self.http.rows(
+            f"SELECT blob_offset, length(blob) FROM {self.ledger} "
+            f"WHERE row_kind = 'blob' AND {_OF_PARTITION} AND blob_offset < {{before:UInt64}} ORDER BY blob_offset",
+            parameters=parameters,
+            settings=READ_SETTINGS,
+        )
+        for first, last in _pages(sizes):
+            answer = self.http.execute(
+                f"SELECT first_offset, next_offset, blob FROM {self.ledger} "
+                f"WHERE row_kind = 'blob' AND {_OF_PARTITION} "
+                "AND blob_offset BETWEEN {first:UInt64} AND {last:UInt64} ORDER BY blob_offset FORMAT ArrowStream",
+                parameters={**parameters, "first": first, "last": last},
+                settings=READ_SETTINGS,
+            )
+            with pa.ipc.open_stream(answer) as reader:
+                for batch in reader:
+                    for first_offset, next_offset, data in zip(*batch.columns, strict=True):
+                        yield Blob(first_offset.as_py(), next_offset.as_py(), data.as_py())
+
+    def insert_side_rows(self, side_rows: SideRows) -> None:
+        """See `LedgerStore.insert_side_rows`."""
+        table, rows = TABLES[side_rows.table], side_rows.rows
+        unknown = set(rows.schema.names) - set(table.column_names)
+        if unknown:
+            raise ValueError(f"{table.name} has no column {sorted(unknown)}")
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_file(sink, rows.schema, options=pa.ipc.IpcWriteOptions(compression="lz4")) as writer:
+            writer.write_batch(rows)
+        self.http.execute(
+            f"INSERT INTO {table.name} ({', '.join(f'`{name}`' for name in rows.schema.names)}) FORMAT Arrow",
+            settings=SIDE_ROW_SETTINGS,
+            data=sink.getvalue(),
+        )
+
+    def _condition(self, guard: Guard) -> tuple[str, dict[str, object]]:
+        match guard:
+            case PositionIs(partition, offset):
+                # maxOrNull: without any marker there is no position, not even 0.
+                markers = f"FROM {self.ledger} WHERE row_kind = 'marker' AND {_OF_PARTITION}"
+                return f"(SELECT maxOrNull(next_offset) {markers}) = {{lo:UInt64}}", {
+                    **_parameters(partition),
+                    "lo": offset,
+                }
+            case NoPosition(partition):
+                markers = f"SELECT count() FROM {self.ledger} WHERE row_kind = 'marker' AND {_OF_PARTITION}"
+                return f"({markers}) = 0", _parameters(partition)
+            case NoHashKey():
+                return f"(SELECT count() FROM {self.ledger} WHERE row_kind = 'blob' AND topic = '') = 0", {}
+
+
+def read_position(members: Sequence[Any]) -> Position:
+    """The Position in a row of POSITION_COLUMNS."""
+    first_offset, next_offset, tail, *sums, commits, watermark_us = members
+    tail_values = tail.values() if isinstance(tail, dict) else tail
+    return Position(first_offset, next_offset, Tail(*tail_values), Counts(*sums), commits, watermark_us)
+
+
+def _parameters(partition: PartitionId) -> dict[str, object]:
+    return {"topic": partition.topic, "partition": partition.partition, "epoch": partition.epoch}
+
+
+def _pages(sizes: Sequence[Sequence[int]]) -> Iterator[tuple[int, int]]:
+    """First and last blob offset of each page of about BLOB_PAGE_BYTES."""
+    first, last, held = -1, -1, 0
+    for offset, size in sizes:
+        if first >= 0 and held + size > BLOB_PAGE_BYTES:
+            yield first, last
+            first, held = -1, 0
+        if first < 0:
+            first = offset
+        last, held = offset, held + size
+    if first >= 0:
+        yield first, last

@@ -1,0 +1,70 @@
+"""Errors of the ledger.
+
+    LedgerError                    clickhouse
+    ├── StoreUnavailableError      clickhouse  retryable: no answer, a time-out, or an error of ClickHouse that may pass
+    ├── StoreRejectedError         clickhouse  ClickHouse understood and said no: trying again can't help
+    ├── StoreRefusedError          clickhouse  the start-up canary found that this store can't keep the promise
+    ├── PositionWentBackError      clickhouse  the ledger holds less than it did (restored from a backup?)
+    ├── DedupStateError            clickhouse  the committed identities are incomplete or damaged
+    ├── CommitAbandonedError       internal    shutdown came first; the outcome is unknown and a restart finds out
+    └── BooksError                 internal    a flush's own numbers contradict each other: nothing was sent
+
+After any of them but StoreUnavailableError a partition must not go on from memory: stop, or drop the state and resync.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from fleetmeter_jobs.errors import Domain, JobError
+
+
+class LedgerError(JobError):
+    """Base of what can go wrong between a worker and the ledger."""
+
+    domain: ClassVar[Domain] = "clickhouse"
+
+
+class StoreUnavailableError(LedgerError):
+    """No answer, or one that may be different next time. Whether a statement took effect is unknown."""
+
+    retryable: ClassVar[bool] = True
+
+
+class StoreRejectedError(LedgerError):
+    """ClickHouse refused the statement for a reason that stays: a missing table, a wrong password, another schema.
+
+    `code` is ClickHouse's error number.
+    """
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class StoreRefusedError(LedgerError):
+    """The canary failed: commits on this store could be lost, split or counted twice. `check` names the failed one."""
+
+    def __init__(self, check: str, message: str) -> None:
+        super().__init__(f"canary check {check!r} failed: {message}")
+        self.check = check
+
+
+class PositionWentBackError(LedgerError):
+    """The committed position is lower than one that was read before, or gone."""
+
+
+class DedupStateError(LedgerError):
+    """The identities that the ledger gives back are not those that its markers say were accepted."""
+
+
+class CommitAbandonedError(LedgerError):
+    """The worker was told to stop while a commit was under way. It may or may not have happened: read it back."""
+
+    domain: ClassVar[Domain] = "internal"
+
+
+class BooksError(LedgerError):
+    """A flush whose numbers contradict each other, found before anything was sent."""
+
+    domain: ClassVar[Domain] = "internal"

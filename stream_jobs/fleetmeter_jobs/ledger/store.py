@@ -1,0 +1,92 @@
+"""What the commit protocol needs of a store, so that a deterministic double can stand in for ClickHouse.
+
+Every method is synchronous, may be called from any thread, and raises `StoreUnavailableError` where trying again may
+help (then whether a statement took effect is unknown) or another `LedgerError` where it can't.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import pyarrow as pa
+
+from fleetmeter_jobs.ledger.position import PartitionId, Position
+
+
+@dataclass(frozen=True, slots=True)
+class PositionIs:
+    """Guard of a commit: the partition's committed position is still `offset`."""
+
+    partition: PartitionId
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class NoPosition:
+    """Guard of a partition's first marker: it has none yet."""
+
+    partition: PartitionId
+
+
+@dataclass(frozen=True, slots=True)
+class NoHashKey:
+    """Guard of the ledger's hash key: there is none yet."""
+
+
+Guard = PositionIs | NoPosition | NoHashKey
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerRows:
+    """Rows of one insert, encoded once and sent again as they are: an Arrow file of exactly one record batch.
+
+    The file format and not the stream: its footer stands at the end, so that a body cut anywhere is an error.
+    """
+
+    row_count: int
+    body: pa.Buffer
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """The identities that one commit added, and the offsets of that commit."""
+
+    first_offset: int
+    next_offset: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SideRows:
+    """Rows for one table beside the ledger, whose natural key makes writing them again harmless."""
+
+    table: str
+    rows: pa.RecordBatch
+
+
+class LedgerStore(Protocol):
+    """ClickHouse, as far as commits go."""
+
+    def position(self, partition: PartitionId) -> Position | None:
+        """The committed position, from one snapshot; None before the partition's first marker."""
+        ...
+
+    def insert(self, rows: LedgerRows, guard: Guard, token: str) -> None:
+        """Add the rows in one atomic step, if the guard holds when the statement starts and nothing with the token was
+        logged in the same table partition before. Returning means that the store said "done": it does not tell whether
+        the rows were added, dropped for their token, or kept out by the guard. Reading back tells."""
+        ...
+
+    def hash_key(self) -> bytes | None:
+        """The ledger's dedup hash key, None before it was made."""
+        ...
+
+    def blobs(self, partition: PartitionId, before: int) -> Iterator[Blob]:
+        """The committed blobs whose commits began before offset `before`, in offset order, a few at a time."""
+        ...
+
+    def insert_side_rows(self, side_rows: SideRows) -> None:
+        """Write rows to a side table; again after an error is harmless."""
+        ...
