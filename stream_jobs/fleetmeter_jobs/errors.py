@@ -8,6 +8,7 @@
     ├── OffsetGapError             kafka      offsets are missing inside the log
     ├── DamagedBatchError          kafka      a record batch that can't be decoded
     ├── CountingError              internal   the native core could not take a batch
+    ├── CoreMissingError           input      the native core is not installed
     └── (ledger/errors.py)         clickhouse the ledger's own
 
 `domain` is one of `input`, `kafka`, `clickhouse`, `internal`: where to look. `retryable` means that trying again, with
@@ -73,3 +74,9 @@ class CountingError(JobError):
     out."""
 
     domain: ClassVar[Domain] = "internal"
+
+
+class CoreMissingError(JobError):
+    """The native core is not installed: producers work without it, jobs don't."""
+
+    domain: ClassVar[Domain] = "input"

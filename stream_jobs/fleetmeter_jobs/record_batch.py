@@ -62,10 +62,7 @@ class Fetch:
     positioning: int = 0
     """Which positioning of the partition's consumer the fetch follows. After a seek, fetches of an older one are stale
     and are dropped."""
+    payload_bytes: int = 0
+    """Bytes of all values: what the fetch holds in memory."""
     failure: JobError | None = None
     """Why the partition can't be read on from here; then there are no batches, and no later fetches."""
-
-    @property
-    def values_bytes(self) -> int:
-        """Payload bytes held in memory by this fetch."""
-        return sum(len(value) for batch in self.batches for value in batch.values if value is not None)

@@ -24,7 +24,7 @@ from faust.exceptions import ConsumerNotStarted
 from faust.transport import consumer as base
 from faust.types import TP, ConsumerMessage, Message
 
-from fleetmeter_jobs.errors import JobError
+from fleetmeter_jobs.errors import JobError, KafkaUnavailableError
 from fleetmeter_jobs.record_batch import Fetch, RecordBatch
 from fleetmeter_jobs.transport.batch_header import BatchHeader
 from fleetmeter_jobs.transport.lean_fetcher import LeanConsumer
@@ -131,10 +131,13 @@ class Consumer(base.Consumer):  # type: ignore[misc]
     def start_at(self, tp: TP, offset: int) -> int:
         """Deliver the partition from `offset` on. Returns the number that its fetches carry from now on.
 
-        Raises IllegalStateError (aiokafka) if the partition is not assigned to this worker any more.
+        Raises KafkaUnavailableError if the partition is not assigned to this worker any more.
         """
-        self.kafka.seek(_kafka_tp(tp), offset)
-        self.kafka.resume(_kafka_tp(tp))
+        try:
+            self.kafka.seek(_kafka_tp(tp), offset)
+            self.kafka.resume(_kafka_tp(tp))
+        except IllegalStateError as error:
+            raise KafkaUnavailableError(f"{tp.topic}-{tp.partition} is not assigned to this worker any more") from error
         self._positionings += 1
         self._started[tp] = self._positionings
         self._read_offset[tp] = None  # Faust drops messages before the last one that it saw
@@ -203,9 +206,14 @@ class Consumer(base.Consumer):  # type: ignore[misc]
                 continue
             if isinstance(found, JobError):
                 self.stop_at(tp)
-                yield tp, self._to_message(tp, Fetch(tp.topic, tp.partition, [], positioning, found))
+                yield tp, self._to_message(tp, Fetch(tp.topic, tp.partition, [], positioning, failure=found))
             else:
-                yield tp, self._to_message(tp, Fetch(tp.topic, tp.partition, found, positioning))
+                yield (
+                    tp,
+                    self._to_message(
+                        tp, Fetch(tp.topic, tp.partition, found.batches, positioning, found.payload_bytes)
+                    ),
+                )
 
     def _to_message(self, tp: TP, record: Fetch) -> ConsumerMessage:
         last: RecordBatch | None = record.batches[-1] if record.batches else None

@@ -14,6 +14,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Any
 
 import aiokafka.errors as kafka_errors
@@ -33,6 +34,14 @@ TAKE_BYTES = 8 * 1024 * 1024
 """One `take` ends with the record batch that passes either: the size of the pieces in which a worker does its work."""
 
 _HEADER_ONLY_BYTES = 1  # a broker always sends the first batch whole, however small the limit
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Record batches of one partition, in offset order, and the bytes of their values."""
+
+    batches: list[RecordBatch]
+    payload_bytes: int
 
 
 class LeanFetcher(Fetcher):  # type: ignore[misc]  # aiokafka has no types
@@ -104,17 +113,17 @@ class LeanFetcher(Fetcher):  # type: ignore[misc]  # aiokafka has no types
             await asyncio.sleep(self._retry_backoff)
         return False
 
-    def take(self, wanted: Collection[TopicPartition]) -> dict[TopicPartition, list[RecordBatch] | JobError]:
+    def take(self, wanted: Collection[TopicPartition]) -> dict[TopicPartition, Piece | JobError]:
         """What was fetched for the wanted partitions and not taken yet, in pieces; or, for a partition that can't go
         on, why."""
-        taken: dict[TopicPartition, list[RecordBatch] | JobError] = {}
+        taken: dict[TopicPartition, Piece | JobError] = {}
         for tp in [tp for tp in self._records if tp in wanted]:
             fetched = self._records[tp]
             try:
                 if isinstance(fetched, FetchResult):
-                    batches = _take_piece(fetched)
-                    if batches:
-                        taken[tp] = batches
+                    piece = _take_piece(fetched)
+                    if piece.batches:
+                        taken[tp] = piece
                     if fetched.has_more():
                         continue
                 else:
@@ -182,7 +191,7 @@ class LeanConsumer(AIOKafkaConsumer):  # type: ignore[misc]
 
     async def take(
         self, wanted: Collection[TopicPartition], timeout_s: float
-    ) -> dict[TopicPartition, list[RecordBatch] | JobError]:
+    ) -> dict[TopicPartition, Piece | JobError]:
         """Waits for something fetched for one of the wanted partitions. Empty when the time is up."""
         if self._closed or self._fetcher._closed:  # noqa: SLF001
             raise kafka_errors.ConsumerStoppedError
@@ -239,7 +248,7 @@ class LeanConsumer(AIOKafkaConsumer):  # type: ignore[misc]
         return next((header for header, _ in split_batches(part[-1]) if header.next_offset > offset), None)
 
 
-def _take_piece(fetched: FetchResult) -> list[RecordBatch]:
+def _take_piece(fetched: FetchResult) -> Piece:
     batches: list[RecordBatch] = []
     records = payload = 0
     while records < TAKE_RECORDS and payload < TAKE_BYTES:
@@ -254,4 +263,4 @@ def _take_piece(fetched: FetchResult) -> list[RecordBatch]:
         batches.append(batch)
         records += len(batch.values)
         payload += sum(map(len, filter(None, batch.values)))
-    return batches
+    return Piece(batches, payload)

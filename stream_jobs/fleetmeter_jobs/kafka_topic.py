@@ -1,0 +1,87 @@
+"""What the topic is, and whether it can be counted exactly as it is configured.
+
+Uses confluent-kafka's admin client: the topic's id needs a newer metadata request than aiokafka sends.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
+
+from fleetmeter_jobs.errors import JobError, KafkaUnavailableError, TopicRefusedError
+
+_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaTopic:
+    """A topic as the brokers describe it."""
+
+    name: str
+    topic_id: str
+    partitions: int
+    cleanup_policy: str
+    timestamp_type: str
+
+
+def describe_topic(bootstrap: str, name: str) -> KafkaTopic:
+    """Ask the brokers. Raises TopicRefusedError (no such topic), KafkaUnavailableError. Blocks up to about 20 s."""
+    admin = AdminClient({"bootstrap.servers": bootstrap, "client.id": "fleetmeter-describe", "log_level": 2})
+    try:
+        description = admin.describe_topics(TopicCollection([name]), request_timeout=_TIMEOUT_S)[name].result()
+        resource = ConfigResource(ResourceType.TOPIC, name)
+        config: dict[str, Any] = admin.describe_configs([resource], request_timeout=_TIMEOUT_S)[resource].result()
+    except KafkaException as error:
+        raise _as_job_error(bootstrap, name, error) from error
+    return KafkaTopic(
+        name=name,
+        topic_id=str(description.topic_id),
+        partitions=len(description.partitions),
+        cleanup_policy=config["cleanup.policy"].value,
+        timestamp_type=config["message.timestamp.type"].value,
+    )
+
+
+def refuse_unfit(topic: KafkaTopic) -> None:
+    """Raise TopicRefusedError, with the command that mends it, if records could vanish or carry a producer's clock."""
+    fixes = []
+    if topic.cleanup_policy != "delete":
+        fixes.append(
+            ("cleanup.policy", topic.cleanup_policy, "delete", "compaction removes events before they are counted")
+        )
+    if topic.timestamp_type != "LogAppendTime":
+        why = "limits on late and future events need the broker's clock"
+        fixes.append(("message.timestamp.type", topic.timestamp_type, "LogAppendTime", why))
+    if fixes:
+        reasons = "; ".join(f"{key}={value} ({why})" for key, value, _, why in fixes)
+        changes = ",".join(f"{key}={wanted}" for key, _, wanted, _ in fixes)
+        raise TopicRefusedError(
+            f"topic {topic.name} has {reasons}. Change it with `kafka-configs.sh --bootstrap-server ... --alter "
+            f"--entity-type topics --entity-name {topic.name} --add-config {changes}`"
+        )
+
+
+def countable_topic_id(bootstrap: str, name: str) -> str:
+    """The id of a topic that may be counted; raises as `describe_topic` and `refuse_unfit`."""
+    topic = describe_topic(bootstrap, name)
+    refuse_unfit(topic)
+    return topic.topic_id
+
+
+def _as_job_error(bootstrap: str, name: str, error: KafkaException) -> JobError:
+    cause = error.args[0]
+    if cause.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+        return TopicRefusedError(
+            f"topic {name} does not exist on {bootstrap}. Create it with `kafka-topics.sh --bootstrap-server ... "
+            "--create"
+            f"--topic {name} --partitions 4 --config message.timestamp.type=LogAppendTime`, or let `fleetmeter up` "
+            "do it"
+        )
+    if cause.code() in {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED}:
+        return TopicRefusedError(
+            f"Kafka at {bootstrap} does not allow this user to describe topic {name}: {cause.str()}"
+        )
+    return KafkaUnavailableError(f"Kafka at {bootstrap} does not describe topic {name}: {cause.str()}")

@@ -1,0 +1,117 @@
+"""One partition's side of the ledger: everything that its processor asks of it, as calls that block.
+
+Runs in threads. Calls that wait for ClickHouse go on trying until `abandon`, which ends them with CommitAbandonedError.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pyarrow as pa
+
+from fleetmeter_jobs.counting_core import new_core
+from fleetmeter_jobs.errors import CountingError
+from fleetmeter_jobs.ledger.commit import Commit, Committed, Lost, commit
+from fleetmeter_jobs.ledger.context import CommitContext, CommitObserver
+from fleetmeter_jobs.ledger.first_commit import ensure_hash_key, ensure_position
+from fleetmeter_jobs.ledger.position import Counts, PartitionId, Position
+from fleetmeter_jobs.ledger.restore import restore
+from fleetmeter_jobs.ledger.retry import Backoff
+from fleetmeter_jobs.ledger.side_rows import fact_rows, quarantine_rows, subject_rows, watermark_rows
+from fleetmeter_jobs.ledger.store import LedgerStore, SideRows
+from fleetmeter_jobs.pending import Pending
+from fleetmeter_jobs.settings import Settings
+
+
+class PartitionLedger:
+    """Binds the ledger's functions to a partition and the settings."""
+
+    def __init__(
+        self,
+        store: LedgerStore,
+        partition: PartitionId,
+        settings: Settings,
+        topic_id: Callable[[], str],
+        observer: CommitObserver | None = None,
+        core: Callable[[Settings, bytes], Any] = new_core,
+    ) -> None:
+        self.partition = partition
+        self._store, self._settings, self._core = store, settings, core
+        self._topic_id = topic_id
+        self._cancel = threading.Event()
+        self._context = CommitContext(
+            cancel=self._cancel,
+            backoff=Backoff(first_s=settings.retry_wait_s, limit_s=settings.retry_wait_limit_s),
+            observer=observer or CommitObserver(),
+        )
+
+    def topic_id(self) -> str:
+        """Kafka's id of the topic, once it was found fit for counting (see `kafka_topic`)."""
+        return self._topic_id()
+
+    def open(self, log_start: int, topic_id: str) -> Position:
+        """The committed position; the first time, the log's start is committed as such."""
+        return ensure_position(self._store, self.partition, log_start, topic_id, self._context.now_ms(), self._context)
+
+    def restore(self, position: Position) -> Any:
+        """A core that knows every event committed before the position."""
+        core = self._core(self._settings, ensure_hash_key(self._store, self._context))
+        restore(self._store, core, self.partition, position)
+        return core
+
+    def commit(self, previous: Position, pending: Pending, flush: Any, topic_id: str) -> Committed | Lost:
+        """Commit one flush with its side rows. See `ledger.commit` for what it raises."""
+        return commit(self._store, self._commit_of(previous, pending, flush, topic_id), self._context)
+
+    def advance_watermark(self, watermark_us: int, next_offset: int) -> None:
+        """The partition is idle at `next_offset`, and known to hold nothing from before the watermark. Tried once."""
+        for rows in watermark_rows(self.partition, watermark_us, next_offset):
+            self._store.insert_side_rows(rows)
+
+    def abandon(self) -> None:
+        """End the calls that wait."""
+        self._cancel.set()
+
+    def _commit_of(self, previous: Position, pending: Pending, flush: Any, topic_id: str) -> Commit:
+        if flush.rejected != len(pending.rejections):
+            raise CountingError(
+                f"{self.partition}: the native core rejected {flush.rejected} events from offset "
+                f"{pending.first_offset}"
+                f"on, but handed out {len(pending.rejections)}"
+            )
+        usage = pa.record_batch(flush.usage)
+        return Commit(
+            partition=self.partition,
+            previous=previous,
+            next_offset=pending.next_offset,
+            counts=Counts(
+                records=pending.records,
+                control_offsets=pending.control,
+                aborted_offsets=pending.aborted,
+                events_in=flush.events_in,
+                accepted=flush.accepted,
+                duplicates=flush.duplicates,
+                rejected=flush.rejected,
+                unknown_fields=flush.unknown_fields,
+                overflowed_labels=flush.overflowed_labels,
+            ),
+            watermark_us=pending.watermark_us,
+            topic_id=topic_id,
+            leader_epoch=pending.leader_epoch,
+            crc=pending.crc,
+            append_time_ms=pending.append_time_ms,
+            usage=usage if usage.num_rows else None,
+            facts=len(pending.facts),
+            blob=flush.blob,
+            side_rows=self._side_rows(pending, flush),
+        )
+
+    def _side_rows(self, pending: Pending, flush: Any) -> tuple[SideRows, ...]:
+        limit = self._settings.quarantine_payload_limit_bytes
+        return (
+            *quarantine_rows(self.partition, pending.rejections, payload_limit_bytes=limit),
+            *fact_rows(self.partition, pending.facts, label_keys=self._settings.label_keys),
+            *subject_rows(pa.record_batch(flush.subjects)),
+        )

@@ -1,0 +1,47 @@
+"""What a partition is doing: for health, metrics and whoever waits for a worker to be ready or drained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from fleetmeter_jobs.errors import JobError
+
+
+class State(StrEnum):
+    """Starting -> counting; waiting after an error that may pass; stopped after one that won't; released when given
+    away."""
+
+    STARTING = "starting"
+    COUNTING = "counting"
+    WAITING = "waiting"
+    STOPPED = "stopped"
+    RELEASED = "released"
+
+
+@dataclass(slots=True)
+class PartitionStatus:
+    """A partition as health and metrics show it."""
+
+    state: State = State.STARTING
+    next_offset: int | None = None
+    """The committed position."""
+    watermark_us: int = 0
+    """Largest event time seen, or later while the partition is idle; microseconds since the epoch."""
+    committed_at_s: float | None = None
+    """Wall clock of the last commit."""
+    pending_events: int = 0
+    inbox_bytes: int = 0
+    error: str | None = None
+    domain: str | None = None
+
+    def failed(self, state: State, error: BaseException) -> None:
+        """Enter a state because of an error."""
+        self.state = state
+        self.error = str(error) or type(error).__name__
+        self.domain = error.domain if isinstance(error, JobError) else "internal"
+
+    def entered(self, state: State) -> None:
+        """Enter a state; the last error is over."""
+        self.state = state
+        self.error = self.domain = None

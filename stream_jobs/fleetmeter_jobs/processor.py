@@ -1,0 +1,389 @@
+"""One partition: from fetched record batches to commits.
+
+    start:  position from the ledger -> is this its log? -> dedup state -> seek
+    then:   fetches --ingest (a thread, GIL released)--> pending --flush--> commit (a thread) --> acknowledge
+
+While one flush is being committed the next one is ingested; when that one is full too, nothing more is taken, the inbox
+fills, and the partition's fetches pause. So memory is bounded by two flushes and the inbox, whatever ClickHouse does.
+
+Nothing here is durable and nothing is guessed. After anything unexpected the state in memory is dropped and made again
+from the ledger: always right, because only a commit counts, and a commit is all or nothing.
+- another worker committed first (Lost): start again;
+- an error that may pass: hold the position, wait, start again; health and metrics say so;
+- an error that won't: the partition stops and the others go on. A person has to look; the message says what to do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from faust.types import TP
+
+from fleetmeter_jobs.continuity import continue_from
+from fleetmeter_jobs.errors import JobError, OffsetGapError
+from fleetmeter_jobs.ledger.commit import Committed, Lost
+from fleetmeter_jobs.ledger.errors import CommitAbandonedError
+from fleetmeter_jobs.ledger.position import PartitionId, Position
+from fleetmeter_jobs.log_check import LastBatch, check_log
+from fleetmeter_jobs.partition_status import PartitionStatus, State
+from fleetmeter_jobs.pending import Pending
+from fleetmeter_jobs.record_batch import Fetch
+from fleetmeter_jobs.threads import Threads
+
+log = logging.getLogger(__name__)
+
+_SIDE_BYTES_LIMIT = 32 * 1024 * 1024
+"""Rejected payloads and facts that wait in memory for a flush; more of them is a reason to flush."""
+
+Acknowledge = Callable[[], Awaitable[Any]]
+
+
+class Log(Protocol):
+    """A worker's view of Kafka (`transport.consumer.Consumer`); called from the event loop."""
+
+    def start_at(self, tp: TP, offset: int) -> int: ...
+    def stop_at(self, tp: TP) -> None: ...
+    def hold(self, tp: TP) -> None: ...
+    def release(self, tp: TP) -> None: ...
+    def drained_at_ms(self, tp: TP, position: int) -> int | None: ...
+    async def log_bounds(self, tp: TP) -> tuple[int, int]: ...
+    async def header_at(self, tp: TP, offset: int) -> LastBatch | None: ...
+
+
+class Ledger(Protocol):
+    """One partition's side of the ledger (`partition_ledger.PartitionLedger`); its calls block and run in threads."""
+
+    @property
+    def partition(self) -> PartitionId: ...
+    def topic_id(self) -> str: ...
+    def open(self, log_start: int, topic_id: str) -> Position: ...
+    def restore(self, position: Position) -> Any: ...
+    def commit(self, previous: Position, pending: Pending, flush: Any, topic_id: str) -> Committed | Lost: ...
+    def advance_watermark(self, watermark_us: int, next_offset: int) -> None: ...
+    def abandon(self) -> None: ...
+
+
+class Observer:
+    """Sees what a processor does; metrics count with it."""
+
+    def committed(self, pending: Pending, flush: Any, outcome: Committed, seconds: float) -> None:
+        """A flush is in the ledger."""
+
+    def restarted(self, reason: str) -> None:
+        """The state in memory was dropped: `lost`, `gap`, or an error's domain."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When to flush, how much to hold, how long to wait."""
+
+    flush_interval_s: float = 1.0
+    flush_events: int = 500_000
+    flush_groups: int = 200_000
+    watermark_interval_s: float = 5.0
+    inbox_bytes: int = 64 * 1024 * 1024
+    retry_wait_s: float = 0.2
+    retry_wait_limit_s: float = 15.0
+
+
+class _StartAgain(Exception):
+    """The state in memory no longer follows from the ledger."""
+
+
+class Processor:
+    """Counts one partition while this worker has it. All methods are called in the event loop."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        kafka: Log,
+        limits: Limits,
+        threads: Threads,
+        observer: Observer | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.partition = ledger.partition
+        self.status = PartitionStatus()
+        self._tp = TP(self.partition.topic, self.partition.partition)
+        self._ledger, self._kafka, self._limits, self._threads = ledger, kafka, limits, threads
+        self._observer = observer or Observer()
+        self._clock = clock
+        self._task: asyncio.Task[None] | None = None
+        self._stopping = False
+        self._wake = asyncio.Event()
+        # From the last start on:
+        self._positioning = 0
+        self._inbox: deque[tuple[Fetch, Acknowledge]] = deque()
+        self._holding = False
+        self._unacknowledged: deque[tuple[int, Acknowledge]] = deque()
+        self._last_gap: int | None = None
+        # What follows from the ledger, and is dropped when it no longer does:
+        self._core: Any = None
+        self._topic_id = ""
+        self._position: Position | None = None
+        self._pending = Pending(0, 0)
+        self._pending_since = 0.0
+        self._flight: asyncio.Task[_Landed] | None = None
+        self._watermark_due = 0.0
+
+    # Called by the worker
+
+    def start(self) -> None:
+        """Begin, or go on after `stop`: what is in memory is used again if the ledger still agrees with it."""
+        self._stopping = False
+        self.status.entered(State.STARTING)
+        self._task = asyncio.create_task(self._run(), name=f"count {self.partition}")
+        self._task.add_done_callback(self._ended)
+
+    def offer(self, fetch: Fetch, acknowledge: Acknowledge) -> None:
+        """Take a fetch in. Never blocks: when there is enough to do, the partition is held."""
+        if fetch.positioning != self._positioning:
+            return  # from before the last seek
+        self._inbox.append((fetch, acknowledge))
+        self.status.inbox_bytes += fetch.payload_bytes
+        if self.status.inbox_bytes >= self._limits.inbox_bytes and not self._holding:
+            self._holding = True
+            self._kafka.hold(self._tp)
+        self._wake.set()
+
+    async def stop(self, limit_s: float) -> bool:
+        """Commit what is pending and end. False if that did not succeed in time: then the state is void, and the
+        outcome of the commit in flight is read back by whoever starts next."""
+        self._stopping = True
+        self._wake.set()
+        if self._task is None:
+            return True
+        done, _ = await asyncio.wait([self._task], timeout=limit_s)
+        if not done:
+            self._ledger.abandon()
+            self._core = None
+            log.warning("%s: the last commit is not confirmed after %.1f s; abandoned", self.partition, limit_s)
+        elif self.status.state is not State.STOPPED:
+            self.status.entered(State.RELEASED)
+        return bool(done)
+
+    def drained_at_ms(self) -> int | None:
+        """Since when (this machine's clock) the log is known to have nothing that is not committed; None if it has."""
+        if self.status.state is not State.COUNTING or self._inbox or self._flight or not self._pending.empty:
+            return None
+        return self._kafka.drained_at_ms(self._tp, self._pending.next_offset)
+
+    # The partition's life
+
+    async def _run(self) -> None:
+        failures = 0
+        while not self._stopping:
+            try:
+                await self._begin()
+                failures = 0
+                await self._count()
+            except _StartAgain as again:
+                log.info("%s: %s; starting again from the ledger", self.partition, again)
+                self._observer.restarted("lost")
+                await self._drop()
+            except CommitAbandonedError as error:
+                log.info("%s", error)
+                await self._drop()
+            except JobError as error:
+                await self._drop()
+                self._observer.restarted(error.domain)
+                if not error.retryable:
+                    log.error("%s stops: %s", self.partition, error)
+                    self.status.failed(State.STOPPED, error)
+                    return
+                failures += 1
+                log.warning("%s waits: %s", self.partition, error)
+                self.status.failed(State.WAITING, error)
+                await self._wait_after(failures)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (defect := task.exception()) is not None:
+            log.error("%s stops: a defect of fleetmeter, please report it", self.partition, exc_info=defect)
+            self._core = None
+            self._kafka.stop_at(self._tp)
+            self.status.failed(State.STOPPED, defect)
+
+    async def _begin(self) -> None:
+        self.status.entered(State.STARTING)
+        topic_id = await self._threads.store(self._ledger.topic_id)
+        log_start, log_end = await self._kafka.log_bounds(self._tp)
+        position = await self._threads.store(self._ledger.open, log_start, topic_id)
+        last_batch = None
+        if position.next_offset > log_start:
+            last_batch = await self._kafka.header_at(self._tp, position.next_offset - 1)
+        check_log(self.partition, position, topic_id, log_start, log_end, last_batch)
+        if self._core is None or self._position != position:
+            self._core = await self._threads.store(self._ledger.restore, position)
+        self._topic_id, self._position = topic_id, position
+        self._pending = Pending(position.next_offset, position.watermark_us)
+        self.status.next_offset, self.status.watermark_us = position.next_offset, position.watermark_us
+        self._seek(position.next_offset)
+        self.status.entered(State.COUNTING)
+        log.info("%s: counting from offset %s (log %s..%s)", self.partition, position.next_offset, log_start, log_end)
+
+    def _seek(self, offset: int) -> None:
+        self._inbox.clear()
+        self.status.inbox_bytes = 0
+        self._holding = False
+        self._positioning = self._kafka.start_at(self._tp, offset)
+
+    async def _drop(self) -> None:
+        """Forget everything that was not committed. Waits for a commit in flight: the next start must not race it."""
+        self._kafka.stop_at(self._tp)
+        self._core = None
+        self._positioning = 0
+        self._inbox.clear()
+        self._unacknowledged.clear()
+        self.status.inbox_bytes = self.status.pending_events = 0
+        if self._flight is not None:
+            await asyncio.wait([self._flight])
+            if (error := self._flight.exception()) is not None:
+                log.info("%s: the commit in flight ended with: %s", self.partition, error)
+            self._flight = None
+
+    async def _wait_after(self, failures: int) -> None:
+        longest = min(self._limits.retry_wait_limit_s, self._limits.retry_wait_s * 2.0 ** min(failures - 1, 30))
+        await self._wait(longest * random.uniform(0.5, 1.0))  # noqa: S311  (only to spread workers out)
+
+    # Counting
+
+    async def _count(self) -> None:
+        while True:
+            if self._flight is not None and self._flight.done():
+                await self._land()
+            elif self._stopping:
+                await self._commit_rest()
+                return
+            elif self._flight is None and self._flush_due():
+                await self._launch()
+            elif self._inbox and not (self._flight is not None and self._full()):
+                await self._ingest()
+            else:
+                await self._idle()
+
+    async def _ingest(self) -> None:
+        fetch, acknowledge = self._inbox.popleft()
+        self.status.inbox_bytes -= fetch.payload_bytes
+        if self._holding and self.status.inbox_bytes < self._limits.inbox_bytes // 2:
+            self._holding = False
+            self._kafka.release(self._tp)
+        if fetch.failure is not None:
+            await self._commit_rest()
+            raise fetch.failure
+        try:
+            batches = continue_from(self._pending.next_offset, fetch.batches)
+        except OffsetGapError as error:
+            await self._on_gap(error)
+            return
+        if self._pending.empty:
+            self._pending_since = self._clock()
+        await self._threads.core(self._pending.ingest, self._core, batches)
+        self.status.pending_events = self._core.pending_events
+        self._unacknowledged.append((self._pending.next_offset, acknowledge))
+
+    async def _on_gap(self, error: OffsetGapError) -> None:
+        """Ask again once, from where the gap begins: only a gap that is really in the log stops the partition."""
+        here = self._pending.next_offset
+        if self._last_gap == here:
+            await self._commit_rest()
+            raise OffsetGapError(f"{self.partition}: {error}") from error
+        log.warning("%s: %s; reading again from %s", self.partition, error, here)
+        self._observer.restarted("gap")
+        self._last_gap = here
+        self._seek(here)
+
+    def _full(self) -> bool:
+        return (
+            self._core.pending_events >= self._limits.flush_events
+            or self._core.pending_groups >= self._limits.flush_groups
+            or self._pending.side_bytes >= _SIDE_BYTES_LIMIT
+        )
+
+    def _flush_due(self) -> bool:
+        if self._pending.empty:
+            return False
+        return self._full() or self._clock() - self._pending_since >= self._limits.flush_interval_s
+
+    async def _launch(self) -> None:
+        flush = await self._threads.core(self._core.flush)
+        pending, self._pending = self._pending, Pending(self._pending.next_offset, self._pending.watermark_us)
+        self._flight = asyncio.create_task(self._commit(pending, flush), name=f"commit {self.partition}")
+        self._flight.add_done_callback(lambda _: self._wake.set())
+
+    async def _commit(self, pending: Pending, flush: Any) -> _Landed:
+        began = self._clock()
+        outcome = await self._threads.store(self._ledger.commit, self._position, pending, flush, self._topic_id)
+        return _Landed(pending, flush, outcome, self._clock() - began)
+
+    async def _land(self) -> None:
+        flight, self._flight = self._flight, None
+        if flight is None:
+            return
+        landed = await flight
+        if isinstance(landed.outcome, Lost):
+            raise _StartAgain(f"another worker committed from offset {landed.pending.first_offset} on")
+        self._position = landed.outcome.position
+        self.status.next_offset = self._position.next_offset
+        self.status.watermark_us = max(self.status.watermark_us, landed.pending.watermark_us)
+        self.status.committed_at_s = time.time()
+        self.status.pending_events = self._core.pending_events
+        self._observer.committed(landed.pending, landed.flush, landed.outcome, landed.seconds)
+        while self._unacknowledged and self._unacknowledged[0][0] <= self._position.next_offset:
+            await self._unacknowledged.popleft()[1]()
+
+    async def _commit_rest(self) -> None:
+        """Commit everything that was ingested; what lies in the inbox is read again by whoever starts next."""
+        if self._flight is not None:
+            await asyncio.wait([self._flight])
+            await self._land()
+        if not self._pending.empty:
+            await self._launch()
+            await asyncio.wait([self._flight] if self._flight else [])
+            await self._land()
+
+    async def _idle(self) -> None:
+        if self._pending.empty and self._flight is None and self._clock() >= self._watermark_due:
+            self._watermark_due = self._clock() + self._limits.watermark_interval_s
+            await self._advance_watermark()
+        if self._pending.empty or self._flight is not None:
+            await self._wait(self._limits.watermark_interval_s)
+        else:
+            await self._wait(max(self._pending_since + self._limits.flush_interval_s - self._clock(), 0.0))
+
+    async def _wait(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+        self._wake.clear()
+
+    async def _advance_watermark(self) -> None:
+        """No event can be missing before the moment at which the broker said that there is nothing more."""
+        here = self._pending.next_offset
+        drained_at_ms = self._kafka.drained_at_ms(self._tp, here)
+        if drained_at_ms is None or drained_at_ms * 1000 <= self.status.watermark_us:
+            return
+        try:
+            await self._threads.store(self._ledger.advance_watermark, drained_at_ms * 1000, here)
+        except JobError as error:
+            if not error.retryable:
+                raise
+            log.warning("%s: the idle watermark waits: %s", self.partition, error)
+        else:
+            self.status.watermark_us = drained_at_ms * 1000
+
+
+@dataclass(frozen=True, slots=True)
+class _Landed:
+    pending: Pending
+    flush: Any
+    outcome: Committed | Lost
+    seconds: float

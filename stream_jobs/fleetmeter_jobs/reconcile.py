@@ -1,0 +1,186 @@
+"""The audit: for every partition, does what was counted follow from what Kafka holds, to the record and the event?
+
+offsets    next - first = records + control + aborted offsets      a hole was lost, a surplus was counted twice
+events     events in = accepted + duplicates + rejected
+rollups    requests + fallbacks + facts = accepted                 counted from the rows, not from the markers
+quarantine rows = rejected
+log        start <= position <= end                                what retention took unread is lost
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import NamedTuple
+
+from fleetmeter_jobs.ledger.position import PartitionId
+from fleetmeter_jobs.ledger.store import AuditStore, Tally
+
+
+class LogEnds(NamedTuple):
+    """Kafka's own word on one partition: the first offset it still holds, and the offset after the last."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """The audit of one partition, or the sum of several. `ok` means: nothing lost, nothing counted twice, no
+    problem."""
+
+    kafka_records: int = 0
+    """Offsets of the log since counting began, those that retention has taken since included."""
+    events_in: int = 0
+    accepted: int = 0
+    duplicates: int = 0
+    rejected: int = 0
+    counted: int = 0
+    """Events found in usage rows and facts."""
+    quarantined: int = 0
+    """Rows found in quarantine."""
+    offsets_span: int = 0
+    """From where counting began to the position."""
+    offsets_committed: int = 0
+    """Offsets that commits say they account for."""
+    pending: int = 0
+    """Offsets in Kafka that are not committed yet."""
+    lost: int = 0
+    double_counted: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionReport:
+    """One partition's line, and what is wrong with it, in sentences."""
+
+    partition: PartitionId
+    line: Line
+    problems: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether this partition is counted exactly."""
+        return not self.problems
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The whole audit."""
+
+    partitions: tuple[PartitionReport, ...]
+
+    @property
+    def total(self) -> Line:
+        """The sums over all partitions."""
+        return Line(*(sum(getattr(p.line, field.name) for p in self.partitions) for field in fields(Line)))
+
+    @property
+    def ok(self) -> bool:
+        """Whether every partition is counted exactly. True while events are still pending."""
+        return all(partition.ok for partition in self.partitions)
+
+    def as_dict(self) -> dict[str, object]:
+        """For `--json`: the total, and each partition with its problems."""
+        return {
+            "ok": self.ok,
+            **_values(self.total),
+            "partitions": [
+                {
+                    "topic": report.partition.topic,
+                    "partition": report.partition.partition,
+                    "epoch": report.partition.epoch,
+                    "ok": report.ok,
+                    **_values(report.line),
+                    "problems": list(report.problems),
+                }
+                for report in self.partitions
+            ],
+        }
+
+
+def reconcile(store: AuditStore, kafka_ends: Mapping[tuple[str, int], LogEnds]) -> Report:
+    """Audit every partition that the ledger or Kafka knows.
+
+    `kafka_ends` maps (topic, partition) to the log's ends, read *after* nothing else: take them before calling, so that
+    a running worker can only make the position look further than them by what arrived since. Of a partition with
+    several log epochs, only the newest is compared to Kafka; the others' logs are gone.
+    """
+    tallies = store.tallies()
+    newest = {(t.partition.topic, t.partition.partition): t.partition.epoch for t in tallies}  # in order of epoch
+    reports = []
+    for tally in tallies:
+        key = (tally.partition.topic, tally.partition.partition)
+        is_newest = newest[key] == tally.partition.epoch
+        reports.append(_audit(tally, kafka_ends.get(key), is_newest=is_newest))
+    for (topic, partition), ends in kafka_ends.items():
+        if (topic, partition) not in newest:
+            records = ends.end - ends.start
+            line = Line(kafka_records=records, pending=records)
+            reports.append(PartitionReport(PartitionId(topic, partition), line, ()))
+    return Report(tuple(sorted(reports, key=lambda report: report.partition)))
+
+
+def _audit(tally: Tally, ends: LogEnds | None, *, is_newest: bool) -> PartitionReport:
+    position, totals = tally.position, tally.position.totals
+    span, committed = position.next_offset - position.first_offset, totals.offsets
+    counted = tally.usage_events + tally.facts
+    lost, double_counted, problems = 0, 0, list[str]()
+
+    def compare(should: int, found: int, what: str) -> None:
+        nonlocal lost, double_counted
+        if found < should:
+            lost += should - found
+            problems.append(f"{what}: {found} found, {should} expected: {should - found} lost")
+        elif found > should:
+            double_counted += found - should
+            problems.append(f"{what}: {found} found, {should} expected: {found - should} counted twice")
+
+    compare(span, committed, f"offsets {position.first_offset} to {position.next_offset} accounted for")
+    compare(totals.accepted, counted, "accepted events in usage rows and facts")
+    if totals.events_in != totals.accepted + totals.duplicates + totals.rejected:
+        problems.append(
+            f"{totals.events_in} events in are not {totals.accepted} accepted + {totals.duplicates} duplicates "
+            f"+ {totals.rejected} rejected"
+        )
+    if tally.quarantined != totals.rejected:
+        problems.append(f"quarantine has {tally.quarantined} rows for {totals.rejected} rejected events")
+    pending, log_end = 0, position.next_offset
+    if is_newest and ends is None:
+        problems.append("the ledger knows this partition, Kafka does not: was the topic deleted?")
+    elif is_newest and ends is not None:
+        log_end = ends.end
+        pending = max(0, ends.end - max(position.next_offset, ends.start))
+        if position.next_offset > ends.end:
+            problems.append(
+                f"the position {position.next_offset} lies beyond the log's end {ends.end}: another log? If the "
+                "topic was"
+                "recreated, raise FLEETMETER_TOPIC_EPOCH"
+            )
+        if position.next_offset < ends.start:
+            gone = ends.start - position.next_offset
+            lost += gone
+            problems.append(f"retention took {gone} offsets from {position.next_offset} on before they were counted")
+    line = Line(
+        kafka_records=max(log_end, position.next_offset) - position.first_offset,
+        events_in=totals.events_in,
+        accepted=totals.accepted,
+        duplicates=totals.duplicates,
+        rejected=totals.rejected,
+        counted=counted,
+        quarantined=tally.quarantined,
+        offsets_span=span,
+        offsets_committed=committed,
+        pending=pending,
+        lost=lost,
+        double_counted=double_counted,
+    )
+    return PartitionReport(tally.partition, line, tuple(problems))
+
+
+def _values(line: Line) -> dict[str, int]:
+    return {field.name: getattr(line, field.name) for field in fields(line)}
+
+
+def describe(report: Report) -> Sequence[str]:
+    """Each problem as one line that names its partition, for people."""
+    return [f"{each.partition}: {problem}" for each in report.partitions for problem in each.problems]
