@@ -1,15 +1,15 @@
 """The audit: for every partition, does what was counted follow from what Kafka holds, to the record and the event?
 
-offsets    next - first = records + control + aborted offsets      a hole was lost, a surplus was counted twice
-events     events in = accepted + duplicates + rejected
-rollups    requests + fallbacks + facts = accepted                 counted from the rows, not from the markers
-quarantine rows = rejected
-log        start <= position <= end                                what retention took unread is lost
+- offsets: next - first = records + control + aborted offsets; a hole was lost, a surplus was counted twice
+- events: events in = accepted + duplicates + rejected
+- rollups: requests + fallbacks + facts = accepted, counted from the rows and not from the markers
+- quarantine: rows = rejected
+- log: start <= position <= end; what retention took unread is lost
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import NamedTuple
 
@@ -26,8 +26,7 @@ class LogEnds(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """The audit of one partition, or the sum of several. `ok` means: nothing lost, nothing counted twice, no
-    problem."""
+    """The audit's figures of one partition, or their sums over several."""
 
     kafka_records: int = 0
     """Offsets of the log since counting began, those that retention has taken since included."""
@@ -98,21 +97,22 @@ class Report:
         }
 
 
-def reconcile(store: AuditStore, kafka_ends: Mapping[tuple[str, int], LogEnds]) -> Report:
+def reconcile(store: AuditStore, kafka_ends: Callable[[], Mapping[tuple[str, int], LogEnds]]) -> Report:
     """Audit every partition that the ledger or Kafka knows.
 
-    `kafka_ends` maps (topic, partition) to the log's ends, read *after* nothing else: take them before calling, so that
-    a running worker can only make the position look further than them by what arrived since. Of a partition with
-    several log epochs, only the newest is compared to Kafka; the others' logs are gone.
+    `kafka_ends` gives the log's ends by (topic, partition). It is called after the ledger was read, so that beside
+    running workers the logs can only be ahead of the ledger. Of a partition with several log epochs, only the newest is
+    compared to Kafka; the others' logs are gone.
     """
     tallies = store.tallies()
+    logs = kafka_ends()
     newest = {(t.partition.topic, t.partition.partition): t.partition.epoch for t in tallies}  # in order of epoch
     reports = []
     for tally in tallies:
         key = (tally.partition.topic, tally.partition.partition)
         is_newest = newest[key] == tally.partition.epoch
-        reports.append(_audit(tally, kafka_ends.get(key), is_newest=is_newest))
-    for (topic, partition), ends in kafka_ends.items():
+        reports.append(_audit(tally, logs.get(key), is_newest=is_newest))
+    for (topic, partition), ends in logs.items():
         if (topic, partition) not in newest:
             records = ends.end - ends.start
             line = Line(kafka_records=records, pending=records)
@@ -143,6 +143,7 @@ def _audit(tally: Tally, ends: LogEnds | None, *, is_newest: bool) -> PartitionR
             f"+ {totals.rejected} rejected"
         )
     if tally.quarantined != totals.rejected:
+        lost += max(0, totals.rejected - tally.quarantined)
         problems.append(f"quarantine has {tally.quarantined} rows for {totals.rejected} rejected events")
     pending, log_end = 0, position.next_offset
     if is_newest and ends is None:

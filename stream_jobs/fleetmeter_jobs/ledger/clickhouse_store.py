@@ -8,24 +8,27 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final, Self
 
 import pyarrow as pa
-from fleetmeter_schemas.tables import LEDGER, TABLES
+from fleetmeter_schemas.tables import LEDGER, QUARANTINE, TABLES, USAGE_ADJUSTMENTS, USAGE_ESTIMATES, USAGE_FACTS
 
 from fleetmeter_jobs.ledger.clickhouse_http import ClickHouseHttp
 from fleetmeter_jobs.ledger.columns import value_type
 from fleetmeter_jobs.ledger.errors import DedupStateError
 from fleetmeter_jobs.ledger.pinned import COMMIT_SETTINGS, READ_SETTINGS, SIDE_ROW_SETTINGS
 from fleetmeter_jobs.ledger.position import Counts, PartitionId, Position, Tail
-from fleetmeter_jobs.ledger.store import Blob, Guard, LedgerRows, NoHashKey, NoPosition, PositionIs, SideRows
+from fleetmeter_jobs.ledger.store import Blob, Guard, LedgerRows, NoHashKey, NoPosition, PositionIs, SideRows, Tally
 
 BLOB_PAGE_BYTES: Final = 16 * 2**20
 """How many bytes of blobs are asked for at once; a single larger blob still comes whole."""
 
 _OF_PARTITION: Final = "topic = {topic:String} AND partition = {partition:UInt32} AND epoch = {epoch:UInt32}"
 _SUMS: Final = ", ".join(f"sum({name})" for name in Counts.__dataclass_fields__)
-POSITION_COLUMNS: Final = (
-    f"min(first_offset), max(next_offset), max(tail), {_SUMS}, sum(commits), toUnixTimestamp64Micro(max(watermark))"
+_POSITION: Final = (
+    "minIf(first_offset, row_kind = 'marker'), maxIf(next_offset, row_kind = 'marker'), "
+    "maxIf(tail, row_kind = 'marker'), "
+    f"{_SUMS}, sum(commits), toUnixTimestamp64Micro(max(watermark))"
 )
-"""What makes a Position out of marker rows, merged or not; the first members of a row that `read_position` takes."""
+"""What makes a Position out of marker rows, merged or not; `_read_position` takes the answer."""
+_FACT_TABLES: Final = (USAGE_FACTS.name, USAGE_ESTIMATES.name, USAGE_ADJUSTMENTS.name)
 _STRUCTURE: Final = ", ".join(f"{column.name} {value_type(column.clickhouse_type)}" for column in LEDGER.columns)
 
 
@@ -44,12 +47,12 @@ class ClickHouseStore:
     def position(self, partition: PartitionId) -> Position | None:
         """See `LedgerStore.position`."""
         (row,) = self.http.rows(
-            f"SELECT {POSITION_COLUMNS}, count() FROM {self.ledger} WHERE row_kind = 'marker' AND {_OF_PARTITION}",
+            f"SELECT {_POSITION}, count() FROM {self.ledger} WHERE row_kind = 'marker' AND {_OF_PARTITION}",
             parameters=_parameters(partition),
             settings=READ_SETTINGS,
         )
         *members, markers = row
-        return read_position(members) if markers else None
+        return _read_position(members) if markers else None
 
     def insert(self, rows: LedgerRows, guard: Guard, token: str) -> None:
         """See `LedgerStore.insert`."""
@@ -110,6 +113,34 @@ class ClickHouseStore:
             data=sink.getvalue(),
         )
 
+    def tallies(self) -> list[Tally]:
+        """See `AuditStore.tallies`.
+
+        Markers and usage rows come from one snapshot; side rows are written before their commit, so that those below
+        the position are there.
+        """
+        rows = self.http.rows(
+            "SELECT topic, partition, epoch, toString(sumIf(toUInt128(requests) + fallbacks, row_kind = 'usage')), "
+            f"{_POSITION} FROM {self.ledger} WHERE topic != '' GROUP BY topic, partition, epoch "
+            "ORDER BY topic, partition, epoch",
+            settings=READ_SETTINGS,
+        )
+        tallies = []
+        for topic, number, epoch, usage_events, *members in rows:
+            partition, position = PartitionId(topic, number, epoch), _read_position(members)
+            facts = sum(self._rows_before(table, partition, position) for table in _FACT_TABLES)
+            quarantined = self._rows_before(QUARANTINE.name, partition, position)
+            tallies.append(Tally(partition, position, int(usage_events), facts, quarantined))
+        return tallies
+
+    def _rows_before(self, table: str, partition: PartitionId, position: Position) -> int:
+        ((number,),) = self.http.rows(
+            f"SELECT uniqExact(offset, event_index) FROM {table} WHERE {_OF_PARTITION} AND offset < {{next:UInt64}}",
+            parameters={**_parameters(partition), "next": position.next_offset},
+            settings=READ_SETTINGS,
+        )
+        return int(number)
+
     def _condition(self, guard: Guard) -> tuple[str, dict[str, object]]:
         match guard:
             case PositionIs(partition, offset):
@@ -126,8 +157,8 @@ class ClickHouseStore:
                 return f"(SELECT count() FROM {self.ledger} WHERE row_kind = 'blob' AND topic = '') = 0", {}
 
 
-def read_position(members: Sequence[Any]) -> Position:
-    """The Position in a row of POSITION_COLUMNS."""
+def _read_position(members: Sequence[Any]) -> Position:
+    """The Position in an answer to _POSITION."""
     first_offset, next_offset, tail, *sums, commits, watermark_us = members
     tail_values = tail.values() if isinstance(tail, dict) else tail
     return Position(first_offset, next_offset, Tail(*tail_values), Counts(*sums), commits, watermark_us)

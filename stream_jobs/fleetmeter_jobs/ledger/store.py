@@ -66,6 +66,20 @@ class SideRows:
     rows: pa.RecordBatch
 
 
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """One partition's markers, and the rows that must agree with them, counted apart from what the markers say."""
+
+    partition: PartitionId
+    position: Position
+    usage_events: int
+    """Sum of requests and fallbacks over the usage rows."""
+    facts: int
+    """Rows of facts, estimates and adjustments from before the position."""
+    quarantined: int
+    """Rows of quarantine from before the position."""
+
+
 class LedgerStore(Protocol):
     """ClickHouse, as far as commits go."""
 
@@ -89,4 +103,12 @@ class LedgerStore(Protocol):
 
     def insert_side_rows(self, side_rows: SideRows) -> None:
         """Write rows to a side table; again after an error is harmless."""
+        ...
+
+
+class AuditStore(Protocol):
+    """ClickHouse, as far as the audit goes."""
+
+    def tallies(self) -> list[Tally]:
+        """A tally of every partition in the ledger, in order. Safe beside running workers."""
         ...
