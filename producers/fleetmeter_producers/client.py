@@ -1,0 +1,260 @@
+"""The client that inference servers install: hand an event over, and it will be counted exactly once.
+
+    client = UsageClient("kafka:9092", source="urn:example:eu-1:diffusion-7")
+    client.emit("acct-42", GenerationV1(model="llada-8b-instruct", generation_mode="diffusion", output_tokens=128))
+
+`emit` checks the event, gives it an id, puts it into the outbox and returns; it never touches the network. A background
+thread sends, and sends again until the broker has acknowledged. Events that wait are lost with the process, as long as
+the outbox is the one in memory; `close` waits for them.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import threading
+import time as clock
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from fleetmeter_schemas.envelope import EventRejected, check_attribute
+from fleetmeter_schemas.events import EVENT_TYPES, EventData
+from fleetmeter_schemas.reasons import Reason
+
+from fleetmeter_producers.errors import ClientClosedError, OutboxFullError
+from fleetmeter_producers.incarnation import Incarnation
+from fleetmeter_producers.kafka import Connect, connect
+from fleetmeter_producers.outbox import MemoryOutbox, Outbox, Pending
+from fleetmeter_producers.sender import Sender
+from fleetmeter_producers.settings import ClientSettings
+from fleetmeter_producers.wire import encode_event, micros_of
+
+_logger = logging.getLogger(__name__)
+
+DEFAULT_TOPIC: Final = "fleetmeter.usage"
+_ACCOUNTS_REMEMBERED: Final = 10_000
+_STOP_WAIT_S: Final = 10.0
+_WARN_EVERY_S: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class ClientStats:
+    """What a client did since it was made, or since its process was forked.
+
+    `emitted` events got an id and were accepted; `delivered` ones the broker has acknowledged; `dropped` ones are lost,
+    because the outbox was full and the policy says so. `failed_deliveries` counts tries that were repeated.
+    `pending_bytes` includes the outbox's bookkeeping. `last_error` is None when the last delivery succeeded.
+    """
+
+    incarnation: str
+    emitted: int
+    delivered: int
+    dropped: int
+    failed_deliveries: int
+    pending_events: int
+    pending_bytes: int
+    last_error: str | None
+
+
+class UsageClient:
+    """Sends the usage events of one source. Safe to use from many threads, and across fork.
+
+    `source` names the producer, such as a server: (source, id) is an event's identity, and the source decides the
+    Kafka partition. Ids are `<ULID>-<sequence>`; a forked child goes on under a ULID of its own with an empty outbox,
+    and its parent keeps what the parent accepted. (A snapshot of a virtual machine can't be noticed: make the client
+    after the restore.)
+
+    `open_outbox` makes the outbox, once for each process; `connect` the Kafka producer, when the first event comes.
+    Raises `EventRejected` for a source that the contract does not allow, `ClientSettingsError` for bad settings.
+    """
+
+    def __init__(
+        self,
+        bootstrap: str,
+        source: str,
+        topic: str = DEFAULT_TOPIC,
+        *,
+        settings: ClientSettings | None = None,
+        open_outbox: Callable[[], Outbox] | None = None,
+        connect: Connect = connect,
+    ) -> None:
+        self._source = check_attribute("source", source)
+        self._topic = topic
+        self.settings = settings or ClientSettings()
+        self._config = self.settings.librdkafka(bootstrap)
+        self._connect = connect
+        self._open_outbox = open_outbox or (lambda: MemoryOutbox(self.settings.outbox_limit_bytes))
+        self._append_wait_s = self.settings.when_full_wait_s if self.settings.when_full == "block" else 0.0
+        self._closed = False
+        if self.settings.kafka:
+            # Without an address nothing is contacted: this only finds a misspelt option while somebody looks.
+            connect({**self._config, "bootstrap.servers": ""})
+        self._begin()
+        _open_clients.add(self)
+
+    def _begin(self) -> None:
+        """What a process has for itself; nothing of it survives a fork."""
+        self._lock = threading.Lock()
+        self._incarnation = Incarnation()
+        self._outbox = self._open_outbox()
+        self._accounts: set[str] = set()
+        self._sender: Sender | None = None
+        self._emitted = 0
+        self._dropped = 0
+        self._warn_at = 0.0
+
+    def emit(
+        self,
+        account: str,
+        data: EventData,
+        *,
+        time: datetime | None = None,
+        id: str | None = None,  # noqa: A002  (CloudEvents' name for it)
+    ) -> str:
+        """Accept one event of an account and return its id; it will be counted exactly once.
+
+        `time` is when the work ended (now if not given; must have a time zone). `id` is for events that have one of
+        their own, such as a resend: the same id is never counted twice.
+
+        Raises `EventRejected` with the same reason and message that quarantine would give; `ClientClosedError` after
+        `close`; `OutboxFullError` if the outbox is full and the setting `when_full` is `raise` or `block`.
+        """
+        if self._closed:
+            raise ClientClosedError(f"the client of {self._source} is closed; make a new one to emit more")
+        if account not in self._accounts:
+            self._check_account(account)
+        if not isinstance(data, EventData) or data.TYPE not in EVENT_TYPES:
+            raise EventRejected(
+                Reason.WRONG_TYPE, "data", f"data must be an event of fleetmeter_schemas, not {type(data).__name__}"
+            )
+        time_us = clock.time_ns() // 1000 if time is None else micros_of(time)
+        event_id = self._incarnation.next_id() if id is None else check_attribute("id", id)
+        value = encode_event(data.TYPE, event_id, self._source, account, time_us, data.to_wire())
+        if len(value) > self.settings.event_limit_bytes:
+            raise EventRejected(
+                Reason.TOO_LARGE,
+                "",
+                f"the event has {len(value)} bytes; at most {self.settings.event_limit_bytes} are allowed",
+            )
+        if self._sender is None:
+            self._start_sender()
+        if self._outbox.append(value, self._append_wait_s):
+            with self._lock:
+                self._emitted += 1
+        else:
+            self._refuse(event_id)
+        return event_id
+
+    def flush(self, timeout_s: float) -> Pending:
+        """Wait until the broker has acknowledged everything emitted before this call, at most `timeout_s`.
+
+        Returns what is still pending (0 events: all arrived, and nothing came after). It is not lost: the client goes
+        on sending it.
+        """
+        if self._sender is not None:
+            self._sender.hurry()
+            self._outbox.wait_drained(timeout_s)
+        return self._outbox.pending()
+
+    def close(self, timeout_s: float = 10.0) -> Pending:
+        """Accept nothing more, drain for at most `timeout_s`, and stop the thread. Closing again does nothing more.
+
+        Returns what the broker has not acknowledged: with the outbox in memory, those events are lost with the client.
+        """
+        with self._lock:
+            first, self._closed = not self._closed, True
+        if not first:
+            return self._outbox.pending()
+        _open_clients.discard(self)
+        self.flush(timeout_s)
+        if self._sender is not None:
+            self._sender.stop(_STOP_WAIT_S)
+        left = self._outbox.pending()
+        if left.events:
+            _logger.error(
+                "closing the client of %s: the broker has not acknowledged %d events (%d bytes); last error: %s",
+                self._source,
+                left.events,
+                left.bytes,
+                self.stats().last_error,
+            )
+        return left
+
+    def stats(self) -> ClientStats:
+        """Counters for metrics; cheap."""
+        sender, pending = self._sender, self._outbox.pending()
+        return ClientStats(
+            incarnation=self._incarnation.ulid,
+            emitted=self._emitted,
+            delivered=sender.delivered if sender else 0,
+            dropped=self._dropped,
+            failed_deliveries=sender.failed_deliveries if sender else 0,
+            pending_events=pending.events,
+            pending_bytes=pending.bytes,
+            last_error=sender.last_error if sender else None,
+        )
+
+    def _check_account(self, account: str) -> None:
+        check_attribute("subject", account)
+        if len(self._accounts) < _ACCOUNTS_REMEMBERED:
+            self._accounts.add(account)
+
+    def _start_sender(self) -> None:
+        # At the first event, not before: a server that forks its workers after loading has no thread to lose.
+        with self._lock:
+            if self._sender is None:
+                sender = Sender(
+                    self._outbox,
+                    self._topic,
+                    self._source.encode(),
+                    self._config,
+                    connect=self._connect,
+                    retry_wait_s=self.settings.retry_wait_s,
+                    retry_wait_limit_s=self.settings.retry_wait_limit_s,
+                )
+                sender.start()
+                self._sender = sender
+
+    def _refuse(self, event_id: str) -> None:
+        pending = self._outbox.pending()
+        problem = (
+            f"the outbox of {self._source} is full: {pending.events} events ({pending.bytes} bytes) wait for Kafka "
+            f"({self._sender.last_error if self._sender and self._sender.last_error else 'which is too slow'})"
+        )
+        if self.settings.when_full != "drop_newest":
+            raise OutboxFullError(f"{problem}; event {event_id} was not accepted. Emit it again later with this id.")
+        with self._lock:
+            self._dropped += 1
+            now = clock.monotonic()
+            warn, self._warn_at = now >= self._warn_at, max(self._warn_at, now)
+            if warn:
+                self._warn_at = now + _WARN_EVERY_S
+        if warn:
+            _logger.error("%s; new events are dropped, %d so far", problem, self._dropped)
+
+    def _restart(self) -> None:
+        """Begin anew in a forked child; what the parent accepted the parent sends."""
+        sender = self._sender
+        self._begin()
+        if sender is not None:
+            sender.abandon()
+
+
+_open_clients: set[UsageClient] = set()
+
+
+def _restart_all() -> None:
+    for client in tuple(_open_clients):
+        client._restart()  # noqa: SLF001  (a hook of the class itself)
+
+
+def _close_all() -> None:
+    for client in tuple(_open_clients):
+        client.close(client.settings.exit_drain_s)
+
+
+os.register_at_fork(after_in_child=_restart_all)
+atexit.register(_close_all)

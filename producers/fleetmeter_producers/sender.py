@@ -1,0 +1,186 @@
+"""The background thread that carries entries from the outbox to Kafka.
+
+What may happen, and why nothing is lost or counted twice: an entry leaves the outbox only on the broker's
+acknowledgement; on any other answer it waits, is given back and sent again, while the others go on. A resend may put a
+second copy into the log (the first may have arrived without our knowing); it has the same id, and workers count an id
+once. After an error that librdkafka calls fatal its producer is useless; a new one takes over all that was in flight.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import heapq
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Final
+
+from fleetmeter_producers.kafka import Connect, KafkaProducer, words_of
+from fleetmeter_producers.outbox import Entry, Outbox
+
+_logger = logging.getLogger(__name__)
+
+_TAKE: Final = 1_000
+_IDLE_WAIT_S: Final = 1.0  # an append or a wake ends it at once
+_REPORT_WAIT_S: Final = 0.02  # while records are in flight, a new event waits at most this for the thread
+_QUEUE_FULL_WAIT_S: Final = 0.05
+_PURGE_WAIT_S: Final = 5.0
+_WARN_EVERY_S: Final = 10.0
+
+
+class Sender:
+    """Sends what the outbox holds until stopped. `start` and `stop` once each, from one thread."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        topic: str,
+        key: bytes,
+        config: Mapping[str, Any],
+        *,
+        connect: Connect,
+        retry_wait_s: float,
+        retry_wait_limit_s: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.delivered = 0
+        self.failed_deliveries = 0
+        self.last_error: str | None = None
+        self._outbox = outbox
+        self._topic = topic
+        self._key = key
+        self._config = config
+        self._connect = connect
+        self._first_wait_s = retry_wait_s
+        self._wait_limit_s = retry_wait_limit_s
+        self._clock = clock
+        self._producer: KafkaProducer | None = None
+        self._in_flight: set[int] = set()
+        self._delayed: list[tuple[float, int]] = []  # heap of (when to try again, position)
+        self._retry_wait_s = retry_wait_s
+        self._warn_at = 0.0
+        self._fatal = False
+        self._hurried = threading.Event()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="fleetmeter-sender", daemon=True)
+
+    def start(self) -> None:
+        """Start sending."""
+        self._thread.start()
+
+    def hurry(self) -> None:
+        """Try again now what waits after a failure: somebody wants it drained."""
+        self._hurried.set()
+        self._outbox.wake()
+
+    def stop(self, wait_s: float) -> None:
+        """Stop sending, waiting up to `wait_s` for the thread. What is not acknowledged stays in the outbox."""
+        self._stopping.set()
+        self._outbox.wake()
+        self._thread.join(wait_s)
+
+    def abandon(self) -> None:
+        """Forget the parent's producer in a forked child: its threads don't exist here, and destroying it would wait
+        for them. One reference is therefore never given up."""
+        if self._producer is not None:
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._producer))
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._turn()
+            except Exception as error:
+                # The thread must outlive every surprise: without it, events would pile up unsent.
+                _logger.exception("sending to %s stumbled; a new Kafka producer takes over", self._topic)
+                self.last_error = words_of(error)
+                self._give_up()
+                self._stopping.wait(self._longer_wait())
+        self._give_up()
+
+    def _turn(self) -> None:
+        if self._fatal:
+            _logger.warning(
+                "Kafka's producer for %s failed for good; a new one takes over: %s", self._topic, self.last_error
+            )
+            self._give_up()
+        if self._producer is None:
+            self._producer = self._connect({**self._config, "error_cb": self._on_error})
+        self._resume_delayed()
+        entries = self._outbox.take(_TAKE, self._idle_wait_s())
+        # Noted before the first is sent: should sending stumble in between, all of them are given back.
+        self._in_flight.update(entry.position for entry in entries)
+        for entry in entries:
+            self._send(self._producer, entry)
+        self._producer.poll(_REPORT_WAIT_S if self._in_flight and not entries else 0.0)
+
+    def _idle_wait_s(self) -> float:
+        if self._in_flight:
+            return 0.0
+        if self._delayed:
+            return min(_IDLE_WAIT_S, max(0.0, self._delayed[0][0] - self._clock()))
+        return _IDLE_WAIT_S
+
+    def _resume_delayed(self) -> None:
+        until = float("inf") if self._hurried.is_set() else self._clock()
+        self._hurried.clear()
+        due = []
+        while self._delayed and self._delayed[0][0] <= until:
+            due.append(heapq.heappop(self._delayed)[1])
+        if due:
+            self._outbox.give_back(due)
+
+    def _send(self, producer: KafkaProducer, entry: Entry) -> None:
+        report = partial(self._on_delivery, producer, entry.position)
+        while not self._stopping.is_set():
+            try:
+                producer.produce(self._topic, entry.value, self._key, on_delivery=report)
+            except BufferError:  # librdkafka's queue is full: the outbox holds the rest
+                producer.poll(_QUEUE_FULL_WAIT_S)
+            else:
+                return
+
+    def _on_delivery(self, producer: KafkaProducer, position: int, error: Any, _message: Any) -> None:
+        if producer is not self._producer:
+            return  # of a producer that was given up, and its entries with it
+        self._in_flight.discard(position)
+        if error is None:
+            self.delivered += 1
+            self.last_error = None
+            self._retry_wait_s = self._first_wait_s
+            self._outbox.acknowledge(position)
+            return
+        self.failed_deliveries += 1
+        self.last_error = words_of(error)
+        now = self._clock()
+        if now >= self._warn_at:
+            _logger.warning("could not deliver to %s; will send again: %s", self._topic, self.last_error)
+            self._warn_at = now + _WARN_EVERY_S
+            self._longer_wait()
+        heapq.heappush(self._delayed, (now + self._retry_wait_s, position))
+
+    def _on_error(self, error: Any) -> None:
+        """librdkafka's own errors: brokers that can't be reached it tries again by itself; fatal ones end it."""
+        self.last_error = words_of(error)
+        if error.fatal():
+            self._fatal = True
+
+    def _longer_wait(self) -> float:
+        wait_s = self._retry_wait_s
+        self._retry_wait_s = min(2 * wait_s, self._wait_limit_s)
+        return wait_s
+
+    def _give_up(self) -> None:
+        """Give the producer up, and everything that it has not delivered back to the outbox."""
+        producer = self._producer
+        if producer is not None and self._in_flight:
+            producer.purge()
+            deadline = self._clock() + _PURGE_WAIT_S
+            while len(producer) and self._clock() < deadline:
+                producer.poll(_QUEUE_FULL_WAIT_S)
+        self._producer = None
+        self._outbox.give_back([*self._in_flight, *(position for _, position in self._delayed)])
+        self._in_flight.clear()
+        self._delayed.clear()
+        self._fatal = False

@@ -1,0 +1,115 @@
+"""Settings of a client: frozen, checked, the unit in each name."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from fleetmeter_producers.errors import ClientSettingsError
+from fleetmeter_producers.wire import EVENT_LIMIT_BYTES
+
+_KIB: Final = 1024
+_MIB: Final = 1024 * _KIB
+
+# What the promise of exactly once rests on; an option that could break it is refused rather than overridden.
+_FIXED: Final = MappingProxyType(
+    {
+        "acks": "all",
+        "enable.idempotence": True,
+        # As Java's and aiokafka's clients place a key: a resend by another library lands in the same partition, where
+        # its duplicate is found.
+        "partitioner": "murmur2_random",
+    }
+)
+_NAMED: Final = MappingProxyType(
+    {
+        "bootstrap.servers": "bootstrap",
+        "metadata.broker.list": "bootstrap",
+        "compression.type": "compression",
+        "compression.codec": "compression",
+        "linger.ms": "linger_ms",
+        "queue.buffering.max.ms": "linger_ms",
+        "message.timeout.ms": "delivery_timeout_s",
+        "delivery.timeout.ms": "delivery_timeout_s",
+        "queue.buffering.max.kbytes": "send_buffer_bytes",
+    }
+)
+_ALIASES: Final = frozenset({"request.required.acks", "enable.gapless.guarantee"})
+
+
+class ClientSettings(BaseModel):
+    """How a client sends. The defaults suit an inference server; `kafka` has what only the site knows (TLS, SASL)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    linger_ms: int = Field(20, ge=0, le=60_000, description="How long a record waits for company in its batch.")
+    compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = Field("lz4", description="Of record batches.")
+    outbox_limit_bytes: int = Field(
+        64 * _MIB, ge=_MIB, description="Memory for events that the broker has not acknowledged yet."
+    )
+    when_full: Literal["drop_newest", "raise", "block"] = Field(
+        "drop_newest",
+        description="What `emit` does when the outbox is full. `drop_newest`: the event is lost, counted and logged, "
+        "and the request goes on. `raise`: OutboxFullError. `block`: wait for room, then OutboxFullError.",
+    )
+    when_full_wait_s: float = Field(1.0, gt=0, le=3600, description="How long `block` waits for room.")
+    event_limit_bytes: int = Field(
+        EVENT_LIMIT_BYTES, ge=_KIB, le=64 * _MIB, description="Larger events are refused; the workers' limit."
+    )
+    send_buffer_bytes: int = Field(
+        32 * _MIB, ge=_MIB, le=1024 * _MIB, description="Memory of Kafka's client library for records being sent."
+    )
+    delivery_timeout_s: float = Field(
+        120.0,
+        ge=1,
+        le=86_400,
+        description="After so long without acknowledgement a record is taken back and sent again.",
+    )
+    retry_wait_s: float = Field(0.2, gt=0, le=60, description="First wait after a failed delivery; it doubles.")
+    retry_wait_limit_s: float = Field(10.0, gt=0, le=600, description="Longest wait between two tries.")
+    exit_drain_s: float = Field(
+        5.0, ge=0, le=600, description="How long a process that exits without `close` may wait for the broker."
+    )
+    kafka: dict[str, Annotated[str | int | float | bool, Field()]] = Field(
+        default_factory=dict, description="Further options of librdkafka, such as security.protocol."
+    )
+
+    @field_validator("kafka")
+    @classmethod
+    def _leave_the_guarantees(cls, value: dict[str, Any]) -> dict[str, Any]:
+        for name in value:
+            if name in _FIXED or name in _ALIASES:
+                raise ValueError(f"{name} can't be set: exactly-once delivery rests on it")
+            if name in _NAMED:
+                raise ValueError(f"{name} is set through {_NAMED[name]}")
+        return value
+
+    @classmethod
+    def of(cls, **options: Any) -> Self:
+        """Settings out of options; raises `ClientSettingsError` with one line for each problem."""
+        try:
+            return cls(**options)
+        except ValidationError as error:
+            lines = []
+            for problem in error.errors(include_url=False):
+                where = ".".join(map(str, problem["loc"])) or "settings"
+                lines.append(f"{where}: {problem['msg'].removeprefix('Value error, ')} (given: {problem['input']!r})")
+            raise ClientSettingsError("\n".join(lines)) from error
+
+    def librdkafka(self, bootstrap: str) -> dict[str, Any]:
+        """The options of librdkafka's producer."""
+        return {
+            **self.kafka,
+            **_FIXED,
+            "bootstrap.servers": bootstrap,
+            "compression.type": self.compression,
+            "linger.ms": self.linger_ms,
+            "message.timeout.ms": int(self.delivery_timeout_s * 1000),
+            "queue.buffering.max.kbytes": self.send_buffer_bytes // _KIB,
+            # The byte limit alone bounds the queue.
+            "queue.buffering.max.messages": 10_000_000,
+            # Above the largest event, below what brokers take by default (1 MiB and some).
+            "message.max.bytes": max(1_000_000, self.event_limit_bytes + 64 * _KIB),
+        }
