@@ -49,13 +49,13 @@ class MatrixShape(NamedTuple):
 class Passes(NamedTuple):
     """A run of forward passes with the same number of new positions: how many, and their contexts, added up."""
 
-    count: int
+    times: int
     new_positions: int
     context_sum: int
 
 
 class Block(NamedTuple):
-    """A block of output positions, and the denoising steps that were done on it."""
+    """A block of output positions, and the denoising steps that were done on it; both at least 1."""
 
     size: int
     steps: int
@@ -67,10 +67,12 @@ def autoregressive(input_tokens: int, output_tokens: int, *, cached_tokens: int 
     One pass over the prompt, without what a prompt cache already held, gives the first token; each further token takes
     a pass of one position over all before it. At least the last token of the prompt is always computed.
     """
-    _check(input_tokens=input_tokens, output_tokens=output_tokens, cached_tokens=cached_tokens)
-    fresh = input_tokens - cached_tokens
-    if input_tokens and fresh < 1:
-        fresh = 1 if fresh == 0 else _fail(f"cached_tokens {cached_tokens} are more than input_tokens {input_tokens}")
+    if not (0 <= cached_tokens <= input_tokens and output_tokens >= 0):
+        raise ValueError(
+            f"input_tokens {input_tokens}, of which cached_tokens {cached_tokens}, and output_tokens {output_tokens}: "
+            "counts are at least 0, and a part is at most its whole"
+        )
+    fresh = max(input_tokens - cached_tokens, min(1, input_tokens))
     prefill = Passes(1, fresh, input_tokens)
     more = max(0, output_tokens - 1)
     # The n-th further pass sees the prompt and n generated tokens: the sum of input_tokens + n over n = 1 .. more.
@@ -119,21 +121,21 @@ def block_causal(input_tokens: int, blocks: Sequence[Block]) -> list[Passes]:
     passes, end = [Passes(1, input_tokens, input_tokens)], input_tokens
     for index, block in enumerate(blocks):
         end += block.size
-        count = block.steps + (index < len(blocks) - 1)
-        passes.append(Passes(count, block.size, count * end))
+        times = block.steps + (index < len(blocks) - 1)
+        passes.append(Passes(times, block.size, times * end))
     return passes
 
 
 def function_evaluations(passes: Iterable[Passes]) -> int:
     """How many forward passes there were (NFE), the prompt's included."""
-    return sum(run.count for run in passes)
+    return sum(run.times for run in passes)
 
 
 def flop(shape: MatrixShape, passes: Iterable[Passes]) -> int:
     """Floating point operations of the passes, exactly."""
     weights = 2 * shape.active_parameters
     attention = 4 * shape.layers * shape.heads * shape.head_size
-    return sum(run.new_positions * (weights * run.count + attention * run.context_sum) for run in passes)
+    return sum(run.new_positions * (weights * run.times + attention * run.context_sum) for run in passes)
 
 
 def gflop(shape: MatrixShape | None, passes: Iterable[Passes]) -> int | None:
@@ -146,23 +148,15 @@ def gflop(shape: MatrixShape | None, passes: Iterable[Passes]) -> int | None:
 
 def _first_then(block: Block, total: int, fewer: int) -> list[Passes]:
     """The first step on a block computes everything, the others `fewer` positions."""
-    if not block.steps:
-        return []
     return [Passes(1, total, total), Passes(block.steps - 1, fewer, (block.steps - 1) * total)]
 
 
 def _total(input_tokens: int, blocks: Sequence[Block]) -> int:
-    _check(input_tokens=input_tokens)
-    for block in blocks:
-        _check(size=block.size, steps=block.steps)
+    if input_tokens < 0:
+        raise ValueError(f"input_tokens is {input_tokens}; counts are at least 0")
+    for number, block in enumerate(blocks):
+        if block.size < 1 or block.steps < 1:
+            raise ValueError(
+                f"block {number} has size {block.size} and {block.steps} steps; leave out what was not done"
+            )
     return input_tokens + sum(block.size for block in blocks)
-
-
-def _check(**counts: int) -> None:
-    for name, count in counts.items():
-        if count < 0:
-            _fail(f"{name} is {count}; counts are at least 0")
-
-
-def _fail(problem: str) -> int:
-    raise ValueError(problem)
