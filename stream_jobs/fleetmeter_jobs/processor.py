@@ -157,6 +157,8 @@ class Processor:
         """Commit what is pending and end. False if that did not succeed in time: then the state is void, and the
         outcome of the commit in flight is read back by whoever starts next."""
         self._stopping = True
+        self._positioning = 0
+        self._kafka.stop_at(self._tp)
         self._wake.set()
         if self._task is None:
             return True

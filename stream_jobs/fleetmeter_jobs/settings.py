@@ -75,6 +75,13 @@ class Settings(BaseSettings):
         description="Most (compressed) bytes that one fetch asks of one partition: bounds what a worker buffers.",
     )
 
+    inbox_limit_bytes: int = Field(
+        64 * _MIB,
+        ge=_MIB,
+        le=8192 * _MIB,
+        description="A partition with so many fetched bytes waiting to be counted is not fetched from until half are.",
+    )
+
     # ClickHouse
     clickhouse_url: str = Field("http://localhost:8123", description="HTTP address of ClickHouse, without credentials.")
     clickhouse_user: str = Field("default", min_length=1, description="ClickHouse user.")

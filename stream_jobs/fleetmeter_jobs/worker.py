@@ -1,0 +1,241 @@
+"""A worker process: from the settings to a clean end.
+
+Start: web port, ready file, store (canary), topic, Faust app. Kafka or ClickHouse being away is waited for; a store
+that
+fails the canary or a topic that can't be counted exactly ends the worker with a sentence.
+End: SIGTERM or SIGINT commits what is pending and leaves; a second one, or shutdown_limit_s, ends the process hard.
+Nothing is lost then either: what was not committed is read again from Kafka.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from fleetmeter_jobs.app import build_app, count_with
+from fleetmeter_jobs.counting_core import new_core
+from fleetmeter_jobs.errors import JobError
+from fleetmeter_jobs.kafka_topic import countable_topic_id
+from fleetmeter_jobs.ledger.canary import prove_store
+from fleetmeter_jobs.ledger.clickhouse_scratch import clickhouse_scratch
+from fleetmeter_jobs.ledger.clickhouse_store import ClickHouseStore
+from fleetmeter_jobs.ledger.position import PartitionId
+from fleetmeter_jobs.logs import configure_logs
+from fleetmeter_jobs.metrics import Metrics, PartitionMetrics
+from fleetmeter_jobs.partition_ledger import PartitionLedger
+from fleetmeter_jobs.partition_status import PartitionStatus
+from fleetmeter_jobs.partitions import Partitions
+from fleetmeter_jobs.processor import Limits, Processor
+from fleetmeter_jobs.settings import Settings
+from fleetmeter_jobs.threads import Threads
+from fleetmeter_jobs.web import WebPort
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+EXIT_CLEAN = 0
+EXIT_FAILED = 1
+"""The worker could not start, or broke."""
+EXIT_UNCONFIRMED = 3
+"""Told to stop, but the last commits were not confirmed in time; the next worker finds out."""
+
+_DRAINED_POLL_S = 0.1
+
+
+def run_worker(settings: Settings, *, ready_file: Path | None = None, exit_when_drained: bool = False) -> int:
+    """Run a worker until it is told to stop; returns the process's exit code.
+
+    `ready_file` gets a JSON object {"pid", "web"} as soon as the web port listens; `<web>/health/ready` then tells when
+    counting has begun. With `exit_when_drained` the worker ends by itself (code 0) when all its partitions are
+    committed to their logs' ends. Must be called in the main thread: it handles signals.
+    """
+    configure_logs(settings)
+    code, hanging = asyncio.run(_run(settings, ready_file, exit_when_drained))
+    if hanging:
+        # Threads that wait for a server would keep the interpreter from ending.
+        logging.shutdown()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
+
+
+async def _run(settings: Settings, ready_file: Path | None, exit_when_drained: bool) -> tuple[int, bool]:
+    worker = Worker(settings, ready_file=ready_file, exit_when_drained=exit_when_drained)
+    return await worker.run(), worker.hanging
+
+
+class Worker:
+    """One worker, made in the event loop that it lives in. `run` is its life."""
+
+    def __init__(self, settings: Settings, *, ready_file: Path | None = None, exit_when_drained: bool = False) -> None:
+        self.settings = settings
+        self.hanging = False
+        """After `run`: whether threads are left that may never end."""
+        self._ready_file, self._exit_when_drained = ready_file, exit_when_drained
+        self._doing = "starting"
+        self._told_to_stop = asyncio.Event()
+        self._threads = Threads()
+        self._metrics = Metrics()
+        self._partitions = Partitions(self._new_processor, settings.rebalance_limit_s)
+        self._store = ClickHouseStore.connect(
+            settings.clickhouse_url,
+            settings.clickhouse_user,
+            settings.clickhouse_password.get_secret_value(),
+            settings.clickhouse_database,
+            insert_timeout_s=settings.insert_timeout_s,
+        )
+        self._app = build_app(settings)
+
+    async def run(self) -> int:
+        """Start, count, stop. Never raises for what Kafka or ClickHouse do; returns the exit code."""
+        web = WebPort(self.settings.web_host, self.settings.web_port, self._health, self._metrics.registry)
+        self._metrics.watch(self._partitions.statuses)
+        self._handle_signals()
+        try:
+            address = await web.start()
+        except OSError as error:
+            log.error("the web port %s:%s can't be used: %s", self.settings.web_host, self.settings.web_port, error)
+            return EXIT_FAILED
+        log.info("health and metrics on %s", address)
+        self._write_ready_file(address)
+        try:
+            return await self._work()
+        except JobError as error:
+            log.error("%s", error)
+            return EXIT_FAILED
+        finally:
+            self._threads.close()
+            await web.stop()
+
+    async def _work(self) -> int:
+        settings = self.settings
+        new_core(settings, bytes(16))  # says what is missing before anything is touched
+        await self._until_available(prove_store, lambda: clickhouse_scratch(self._store.http))
+        await self._until_available(countable_topic_id, settings.kafka_bootstrap, settings.topic)
+        if self._told_to_stop.is_set():
+            return EXIT_CLEAN
+        count_with(self._app, settings, self._partitions)
+        log.info("counting topic %s of %s into %s", settings.topic, settings.kafka_bootstrap, settings.clickhouse_url)
+        self._doing = "joining"
+        await self._app.start()
+        self._doing = "counting"
+        reason = await self._until_over()
+        log.info("stopping: %s", reason)
+        self._doing = "stopping"
+        return await self._stop()
+
+    async def _until_over(self) -> str:
+        waits = {
+            asyncio.create_task(self._told_to_stop.wait()): "told to",
+            asyncio.create_task(self._app.wait_until_stopped()): "the Faust app ended",
+        }
+        if self._exit_when_drained:
+            waits[asyncio.create_task(self._until_drained())] = "everything is committed"
+        done, pending = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for task in pending:
+            task.cancel()
+        return ", ".join(waits[task] for task in done)
+
+    async def _until_drained(self) -> None:
+        began_ms = None
+        while True:
+            if not self._partitions.ready:
+                began_ms = None
+            elif began_ms is None:
+                began_ms = time.time() * 1000
+            else:
+                drained_ms = self._partitions.drained_since_ms()
+                if drained_ms is not None and (drained_ms >= began_ms or not self._partitions.statuses()):
+                    return
+            await asyncio.sleep(_DRAINED_POLL_S)
+
+    async def _stop(self) -> int:
+        crashed = self._app.crashed
+        if crashed:
+            log.error("the Faust app crashed: %r", self._app.crash_reason)
+        confirmed = await self._partitions.stop(self.settings.shutdown_limit_s)
+        self.hanging = not confirmed
+        try:
+            async with asyncio.timeout(self.settings.shutdown_limit_s):
+                await self._app.stop()
+        except TimeoutError:
+            log.warning("leaving the consumer group took too long; Kafka will notice after the session's time-out")
+            self.hanging = True
+        log.info("stopped")
+        if crashed:
+            return EXIT_FAILED
+        return EXIT_CLEAN if confirmed else EXIT_UNCONFIRMED
+
+    # What the parts are made of
+
+    def _new_processor(self, partition: int) -> Processor:
+        settings, metrics = self.settings, PartitionMetrics(self._metrics, partition)
+        ledger = PartitionLedger(
+            self._store,
+            PartitionId(settings.topic, partition, settings.topic_epoch),
+            settings,
+            lambda: countable_topic_id(settings.kafka_bootstrap, settings.topic),
+            metrics,
+        )
+        limits = Limits(
+            flush_interval_s=settings.flush_interval_s,
+            flush_events=settings.flush_events,
+            flush_groups=settings.flush_groups,
+            watermark_interval_s=settings.watermark_interval_s,
+            inbox_bytes=settings.inbox_limit_bytes,
+            retry_wait_s=settings.retry_wait_s,
+            retry_wait_limit_s=settings.retry_wait_limit_s,
+        )
+        return Processor(ledger, self._app.batch_consumer, limits, self._threads, metrics)
+
+    def _health(self) -> tuple[bool, str, dict[int, PartitionStatus]]:
+        ready = self._doing == "counting" and self._partitions.ready
+        return ready, self._doing, self._partitions.statuses()
+
+    async def _until_available(self, call: Callable[..., T], *args: Any) -> T | None:
+        """The call's answer, tried until what it needs is there; None when told to stop meanwhile."""
+        wait_s = self.settings.retry_wait_s
+        while not self._told_to_stop.is_set():
+            try:
+                return await self._threads.store(call, *args)
+            except JobError as error:
+                if not error.retryable:
+                    raise
+                log.warning("waiting: %s", error)
+            try:
+                async with asyncio.timeout(wait_s):
+                    await self._told_to_stop.wait()
+            except TimeoutError:
+                wait_s = min(wait_s * 2, self.settings.retry_wait_limit_s)
+        return None
+
+    def _write_ready_file(self, address: str) -> None:
+        if self._ready_file is None:
+            return
+        self._ready_file.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = self._ready_file.with_name(f"{self._ready_file.name}.{os.getpid()}")
+        unfinished.write_text(json.dumps({"pid": os.getpid(), "web": address}))
+        unfinished.replace(self._ready_file)
+
+    def _handle_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_signal, number)
+
+    def _on_signal(self, number: int) -> None:
+        if not self._told_to_stop.is_set():
+            log.info("%s: committing what is pending; a second one ends at once", signal.Signals(number).name)
+            self._told_to_stop.set()
+            return
+        log.warning("%s again: ending at once; what was not committed will be read again", signal.Signals(number).name)
+        logging.shutdown()
+        os._exit(128 + number)
