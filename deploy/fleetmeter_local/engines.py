@@ -21,7 +21,7 @@ class ClickHouseUser:
 
 
 DEFAULT_USERS = (ClickHouseUser("default"), ClickHouseUser("reader", readonly=True))
-"""`default` without a password, as on a fresh server (it listens on loopback only); and `reader`, which cannot write."""
+"""`default` without a password, as on a fresh server (it listens on loopback only), and `reader`, which can't write."""
 
 
 class Lifecycle(Protocol):

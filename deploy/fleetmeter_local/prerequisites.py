@@ -35,8 +35,8 @@ class Prerequisite:
 def check_java() -> Prerequisite:
     """A Java runtime of version 17 or newer."""
     how = (
-        f"Install a Java runtime, version {JAVA_MINIMUM} or newer (Debian/Ubuntu: `apt install openjdk-17-jre-headless`, "
-        "macOS: `brew install openjdk@17`), and have `java` on the PATH."
+        f"Install a Java runtime, version {JAVA_MINIMUM} or newer (Debian/Ubuntu: "
+        "`apt install openjdk-17-jre-headless`, macOS: `brew install openjdk@17`), and have `java` on the PATH."
     )
     output = _output_of("java", "-version")
     if output is None:

@@ -7,13 +7,12 @@ that a file left by a crash or a reboot is seen to be stale instead of naming a 
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from fleetmeter_local.errors import LocalError
+from fleetmeter_local.files import write_whole
 from fleetmeter_local.process import ManagedProcess, ProcessIdentity
 
 
@@ -50,8 +49,6 @@ def run_dir(data_dir: Path) -> Path:
 def remember_daemon(data_dir: Path, process: ManagedProcess, address: Mapping[str, str]) -> DaemonState:
     """Writes the state file of a daemon that has started; replaces an older one of the same name."""
     state = DaemonState(process.name, process.identity, process.log_path, dict(address))
-    folder = run_dir(data_dir)
-    folder.mkdir(parents=True, exist_ok=True)
     document = {
         "name": state.name,
         "pid": state.identity.pid,
@@ -59,11 +56,7 @@ def remember_daemon(data_dir: Path, process: ManagedProcess, address: Mapping[st
         "log_path": str(state.log_path),
         "address": dict(state.address),
     }
-    descriptor, written = tempfile.mkstemp(dir=folder, prefix=f".{state.name}.")
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump(document, file, indent=2)
-        file.write("\n")
-    Path(written).replace(folder / f"{state.name}.json")
+    write_whole(run_dir(data_dir) / f"{state.name}.json", json.dumps(document, indent=2) + "\n")
     return state
 
 

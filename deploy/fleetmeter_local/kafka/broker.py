@@ -1,0 +1,144 @@
+"""Starts the local broker, and finds it again."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import uuid
+from base64 import urlsafe_b64encode
+from pathlib import Path
+
+from fleetmeter_local.engines import RunningKafka
+from fleetmeter_local.errors import EngineStartError
+from fleetmeter_local.files import write_whole
+from fleetmeter_local.kafka.jars import kafka_jars
+from fleetmeter_local.kafka.properties import broker_settings, properties_text
+from fleetmeter_local.local import LocalLifecycle, Started, await_ready, start_local
+from fleetmeter_local.ports import LOOPBACK, free_port
+from fleetmeter_local.prerequisites import check_java, require
+from fleetmeter_local.probes import kafka_answers
+from fleetmeter_local.process import start_process, tail_of
+from fleetmeter_local.state import daemon_state
+
+NAME = "kafka"
+_PORT_ATTEMPTS = 3
+_FORMAT_TIMEOUT_S = 60
+_ADVICE = (
+    "See the log's last lines below; a port that is taken, a folder that another broker has open, too little memory "
+    "(it needs 512 MB of heap) and a full disk are the usual reasons."
+)
+_JAVA_OPTIONS = (
+    "-Xms128m",
+    "-Xmx512m",
+    "-XX:+UseSerialGC",  # one small node: less memory and fewer threads than G1
+    "-XX:+ExitOnOutOfMemoryError",
+    "-Djava.awt.headless=true",
+    "-Dorg.slf4j.simpleLogger.showDateTime=true",
+    "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd HH:mm:ss,SSS",
+    "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+    "-Dorg.slf4j.simpleLogger.log.kafka=info",
+    "-Dorg.slf4j.simpleLogger.log.org.apache.kafka=info",
+    "-Dorg.slf4j.simpleLogger.log.org.apache.kafka.common.config=warn",
+)
+
+
+def start_broker(
+    data_dir: Path, *, port: int | None, detached: bool, cache_dir: Path | None, timeout_s: float
+) -> RunningKafka:
+    """Starts a broker on `data_dir/kafka`, formatting the folder first if it is new; returns once it answers.
+
+    Raises PrerequisiteError, AlreadyRunningError, EngineStartError, LocalError (jars).
+    """
+    require(check_java())
+    jars = kafka_jars(cache_dir)
+
+    def start(port: int | None) -> Started:
+        return _start_at_some_port(data_dir, port, jars, detached=detached, timeout_s=timeout_s)
+
+    return _running(start_local(data_dir, NAME, port, start))
+
+
+def find_broker(data_dir: Path, *, cache_dir: Path | None = None, timeout_s: float = 60.0) -> RunningKafka | None:
+    """The broker that serves this folder; None if none runs. A later `restart` of it is detached."""
+    state = daemon_state(data_dir, NAME)
+    if state is None or not state.is_alive():
+        return None
+
+    def start(port: int | None) -> Started:
+        return _start_at_some_port(data_dir, port, kafka_jars(cache_dir), detached=True, timeout_s=timeout_s)
+
+    return _running(LocalLifecycle(data_dir, Started(state.process(), state.address), start))
+
+
+def _running(lifecycle: LocalLifecycle) -> RunningKafka:
+    return RunningKafka(lifecycle.address["bootstrap"], "local", lifecycle)
+
+
+def _start_at_some_port(data_dir: Path, port: int | None, jars: Path, *, detached: bool, timeout_s: float) -> Started:
+    """A free port may be taken by someone else before the broker has it: then another one, a few times."""
+    for attempt in range(1, _PORT_ATTEMPTS + 1):
+        try:
+            return _start(data_dir.absolute(), port, jars, detached=detached, timeout_s=timeout_s)
+        except EngineStartError as error:
+            # The controller's port is always a free one, so that a given port may also have been innocent.
+            if attempt == _PORT_ATTEMPTS or "Address already in use" not in error.log_tail:
+                raise
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _start(data_dir: Path, port: int | None, jars: Path, *, detached: bool, timeout_s: float) -> Started:
+    folder, log_path = data_dir / "kafka", data_dir / "logs" / "kafka.log"
+    port = free_port() if port is None else port
+    properties = folder / "server.properties"
+    write_whole(properties, properties_text(broker_settings(str(folder / "partitions"), port, free_port())))
+    classpath = str(jars / "*")
+    _format(folder / "partitions", properties, classpath, log_path)
+    process = start_process(
+        NAME,
+        ["java", *_JAVA_OPTIONS, "-cp", classpath, "kafka.Kafka", str(properties)],
+        log_path=log_path,
+        # Options that someone exported for other Java programs are not meant for this one.
+        env={key: value for key, value in os.environ.items() if key not in ("JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS")},
+        detached=detached,
+    )
+    bootstrap = f"{LOOPBACK}:{port}"
+    await_ready(process, lambda: kafka_answers(bootstrap) or None, timeout_s=timeout_s, advice=_ADVICE, domain="kafka")
+    return Started(process, {"bootstrap": bootstrap, "port": str(port)})
+
+
+def _format(log_dir: Path, properties: Path, classpath: str, log_path: Path) -> None:
+    """Gives a new folder its cluster id; leaves a formatted one as it is."""
+    if (log_dir / "meta.properties").exists():
+        return
+    log_path.parent.mkdir(parents=True, exist_ok=True)
+    cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
+    with log_path.open("ab") as log:
+        done = subprocess.run(
+            [
+                "java",
+                "-Xmx128m",
+                "-XX:+UseSerialGC",
+                "-XX:TieredStopAtLevel=1",  # lives for a second: compile quickly, not well
+                "-cp",
+                classpath,
+                "kafka.tools.StorageTool",
+                "format",
+                f"--cluster-id={cluster_id}",
+                f"--config={properties}",
+                "--ignore-formatted",
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            timeout=_FORMAT_TIMEOUT_S,
+            check=False,
+        )
+    if done.returncode != 0:
+        raise EngineStartError(
+            NAME,
+            f"its folder {log_dir} could not be formatted",
+            _ADVICE,
+            log_path=log_path,
+            log_tail=tail_of(log_path),
+            domain="kafka",
+        )

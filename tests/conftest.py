@@ -1,0 +1,113 @@
+"""Engines for the tests: one Kafka and one ClickHouse a session, started when the first test asks.
+
+`FLEETMETER_KAFKA_BOOTSTRAP` and `FLEETMETER_CLICKHOUSE_URL` point the tests at engines that are already there. Tests
+that kill an engine start one of their own with `kafka_factory` or `clickhouse_factory`.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import clickhouse_connect
+import pytest
+from clickhouse_connect.driver.client import Client
+from fleetmeter_local import RunningClickHouse, RunningKafka, start_clickhouse, start_kafka
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningKafka]:
+    """The session's broker. Share it: topics of your own (`make_topic`), and never stop it."""
+    with start_kafka(tmp_path_factory.mktemp("kafka")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def clickhouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningClickHouse]:
+    """The session's ClickHouse. Share it: a database of your own (`database`), and never stop it."""
+    with start_clickhouse(tmp_path_factory.mktemp("clickhouse")) as running:
+        yield running
+
+
+@pytest.fixture
+def kafka_factory(tmp_path: Path) -> Iterator[Callable[[], RunningKafka]]:
+    """Starts local brokers that the test may stop, kill and restart; ends them with the test."""
+    with ExitStack() as stack:
+
+        def start() -> RunningKafka:
+            folder = tmp_path / f"kafka-{uuid.uuid4().hex[:8]}"
+            return stack.enter_context(start_kafka(folder, source="local"))
+
+        yield start
+
+
+@pytest.fixture
+def clickhouse_factory(tmp_path: Path) -> Iterator[Callable[[], RunningClickHouse]]:
+    """Starts embedded ClickHouses that the test may stop, kill and restart; ends them with the test."""
+    with ExitStack() as stack:
+
+        def start() -> RunningClickHouse:
+            folder = tmp_path / f"clickhouse-{uuid.uuid4().hex[:8]}"
+            return stack.enter_context(start_clickhouse(folder, source="local"))
+
+        yield start
+
+
+@pytest.fixture
+def topic_name() -> str:
+    """A topic name that no other test uses. The topic does not exist; see `make_topic`."""
+    return f"test-{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+def make_topic(kafka: RunningKafka) -> Iterator[Callable[..., str]]:
+    """Creates topics, `make_topic(partitions=1, **config) -> name`, and deletes them after the test.
+
+    Underscores in the names of `config` stand for dots: `make_topic(message_timestamp_type="LogAppendTime")`.
+    """
+    from confluent_kafka.admin import AdminClient, NewTopic  # noqa: PLC0415
+
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
+    made: list[str] = []
+
+    def make(partitions: int = 1, **config: str) -> str:
+        name = f"test-{uuid.uuid4().hex}"
+        settings = {key.replace("_", "."): value for key, value in config.items()}
+        admin.create_topics([NewTopic(name, partitions, 1, config=settings)])[name].result(30)
+        made.append(name)
+        return name
+
+    yield make
+    if made:
+        for deleted in admin.delete_topics(made).values():
+            deleted.result(30)
+
+
+@pytest.fixture
+def database(clickhouse: RunningClickHouse) -> Iterator[str]:
+    """A database of this test's own, empty; dropped after it."""
+    name = f"test_{uuid.uuid4().hex}"
+    with _client_of(clickhouse) as client:
+        client.command(f"CREATE DATABASE {name}")
+        yield name
+        client.command(f"DROP DATABASE {name} SYNC")
+
+
+@pytest.fixture
+def clickhouse_client(clickhouse: RunningClickHouse, database: str) -> Iterator[Client]:
+    """A client whose default database is `database`."""
+    with _client_of(clickhouse, database=database) as client:
+        yield client
+
+
+def _client_of(running: RunningClickHouse, **options: str) -> Client:
+    return clickhouse_connect.get_client(
+        host=running.host,
+        port=running.port,
+        username=running.user,
+        password=running.password,
+        secure=running.secure,
+        **options,
+    )
