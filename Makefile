@@ -1,0 +1,81 @@
+# fleetmeter: `make demo` shows it, `make test` checks it. Both set up what they need first, once.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+PACKAGES := schemas producers native/fleetmeter_native stream_jobs sql deploy
+NATIVE := native/Cargo.toml native/Cargo.lock $(shell find native/src -name '*.rs' 2>/dev/null)
+CARGO := cd native && cargo
+
+# Stamps say what has been done and when; make compares them with the files they depend on.
+VENV_READY := $(VENV)/.made
+DEPENDENCIES_READY := $(VENV)/.dependencies-installed
+BUILD_READY := $(VENV)/.fleetmeter-built
+
+.PHONY: demo test check format bench setup lock clean help
+
+demo: setup engines ## Simulate a fleet, count its events exactly, and show the reconciliation (about a minute)
+	@$(VENV)/bin/fleetmeter demo
+
+test: setup engines ## Run the whole test suite and print its coverage
+	@$(PYTHON) -m pytest --cov --cov-report=term:skip-covered --cov-fail-under=90 $(ARGS)
+
+check: setup ## Lint, check formats and types, and test the native core
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m ruff format --check .
+	@$(PYTHON) -m mypy $(PACKAGES)
+	@$(CARGO) fmt --check
+	@$(CARGO) clippy --quiet --locked --all-targets -- -D warnings
+	@$(CARGO) test --quiet --locked
+
+format: setup ## Format Python and Rust
+	@$(PYTHON) -m ruff check --fix-only --quiet .
+	@$(PYTHON) -m ruff format .
+	@$(CARGO) fmt
+
+bench: setup engines ## Print the throughput of the native core and of a worker end to end
+	@$(PYTHON) -m pytest tests/bench --benchmark -s -q -p no:cacheprovider $(ARGS)
+
+setup: $(BUILD_READY) ## Make .venv with the pinned dependencies and the native core (does nothing when all is current)
+
+lock: ## Pin the dependencies again (needs uv: pipx install uv)
+	@command -v uv >/dev/null || { echo "make lock needs uv. Get it with: pipx install uv" >&2; exit 1; }
+	@uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --custom-compile-command "make lock" \
+		--python-version 3.11 --extra dev pyproject.toml -o requirements/dev.lock $(ARGS)
+
+clean: ## Remove the environment, build products and caches (never .fleetmeter, the data of `fleetmeter up`)
+	@rm -rf $(VENV) native/target native/fleetmeter_native/_core*.so *.egg-info build dist htmlcov .coverage .coverage.* \
+		.pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+help: ## Show this
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: engines
+engines:
+	@requirements/prerequisites.sh engines
+
+$(VENV_READY):
+	@requirements/prerequisites.sh build
+	@echo "Making $(VENV) ..."
+	@"$$(requirements/prerequisites.sh python)" -m venv --clear $(VENV)
+	@touch $@
+
+# --require-hashes covers everything that is downloaded; fleetmeter itself is built from this tree, without a download.
+$(DEPENDENCIES_READY): requirements/dev.lock $(VENV_READY)
+	@echo "Installing the pinned dependencies (once) ..."
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.lock
+	@touch $@
+
+$(BUILD_READY): pyproject.toml $(NATIVE) $(DEPENDENCIES_READY)
+	@requirements/prerequisites.sh build
+	@echo "Building the native core (once, about a minute) ..."
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@# The extension is optional for producers, so that pip succeeds without it; here it has to be there.
+	@$(PYTHON) -c 'import fleetmeter_native' || { echo "The native core was not built. See why with: cd native && cargo build --release" >&2; exit 1; }
+	@touch $@

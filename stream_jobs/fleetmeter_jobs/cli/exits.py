@@ -1,0 +1,71 @@
+"""Exit codes of the commands, and the one sentence that a person reads when a command cannot do its work.
+
+0    done, and what was asked holds
+1    done, and the answer is no: not reconciled, not running, a check failed
+2    the input is wrong: an option, a setting, a file, a name
+3    something has to be installed or started first
+4    Kafka does not answer, or refuses
+5    ClickHouse does not answer, or refuses
+70   a defect in fleetmeter itself: the stack trace is shown
+130  interrupted by Ctrl-C
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Any, Final
+
+EXTRA_OF_MODULE: Final = {"chdb": "local", "aiohttp": "local", "testcontainers": "dev"}
+"""The extras of modules that are not in `jobs`, for the sentence about what to install."""
+
+
+class Exit(IntEnum):
+    """What the exit code says; see the module's table."""
+
+    OK = 0
+    NO = 1
+    INPUT = 2
+    MISSING = 3
+    KAFKA = 4
+    CLICKHOUSE = 5
+    DEFECT = 70
+    INTERRUPTED = 130
+
+
+class CommandError(Exception):
+    """A command cannot do what it was asked. The message is a sentence that says what to do."""
+
+    def __init__(self, message: str, exit_code: Exit = Exit.INPUT) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+_EXIT_OF_DOMAIN: Final = {"input": Exit.INPUT, "kafka": Exit.KAFKA, "clickhouse": Exit.CLICKHOUSE}
+_EXIT_OF_LIBRARY: Final = {"confluent_kafka": Exit.KAFKA, "clickhouse_connect": Exit.CLICKHOUSE}
+
+
+def explain_failure(error: Exception) -> tuple[Exit, str] | None:
+    """The exit code and sentence for an error that people can act on; None for a defect, whose trace must be seen.
+
+    The rooms' own errors say where to look by their `domain`.
+    """
+    if isinstance(error, CommandError):
+        return error.exit_code, str(error)
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        module = error.name.partition(".")[0]
+        if module.startswith("fleetmeter"):
+            return None
+        extra = EXTRA_OF_MODULE.get(module, "jobs")
+        return Exit.MISSING, f"This needs the package {module}: pip install 'fleetmeter[{extra}]'"
+    if isinstance(error, FileNotFoundError | IsADirectoryError | PermissionError) and error.filename:
+        return Exit.INPUT, f"{error.filename}: {(error.strerror or 'cannot be read').lower()}."
+    if type(error).__name__ == "PrerequisiteError":
+        return Exit.MISSING, str(error)
+    domain: Any = getattr(error, "domain", None)
+    if domain in _EXIT_OF_DOMAIN:
+        return _EXIT_OF_DOMAIN[domain], str(error)
+    library = type(error).__module__.partition(".")[0]
+    if type(error).__name__ == "KafkaException" or library in _EXIT_OF_LIBRARY:
+        exit_code = _EXIT_OF_LIBRARY.get(library, Exit.KAFKA)
+        return exit_code, f"{exit_code.name.capitalize()} refused or did not answer: {error}"
+    return None

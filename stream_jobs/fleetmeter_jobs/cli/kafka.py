@@ -1,0 +1,96 @@
+"""Reading Kafka for the commands: how long each partition's log is, and single records by their coordinates."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from fleetmeter_jobs.cli.exits import CommandError, Exit
+from fleetmeter_jobs.reconcile import LogEnds
+from fleetmeter_jobs.settings import Settings
+
+TIMEOUT_S: Final = 15.0
+
+
+@contextmanager
+def reader(settings: Settings) -> Iterator[Consumer]:
+    """A consumer that belongs to no group and commits nothing. Kafka's errors inside become a CommandError."""
+    consumer = Consumer(
+        {
+            "bootstrap.servers": settings.kafka_bootstrap,
+            "group.id": f"{settings.consumer_group}-reader",  # demanded by the library; nothing is committed under it
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "auto.offset.reset": "error",
+            # A record of an aborted transaction may be looked at, too.
+            "isolation.level": "read_uncommitted",
+            "log_level": 2,
+        }
+    )
+    try:
+        yield consumer
+    except KafkaException as error:
+        raise CommandError(
+            f"Kafka at {settings.kafka_bootstrap} does not answer as it should: {error.args[0].str()}. "
+            f"Start one with `fleetmeter up`, or set FLEETMETER_KAFKA_BOOTSTRAP.",
+            Exit.KAFKA,
+        ) from error
+    finally:
+        consumer.close()
+
+
+def log_ends(settings: Settings, topics: Iterable[str]) -> dict[tuple[str, int], LogEnds]:
+    """Start and end of every partition of the topics that exist. Raises CommandError if Kafka does not answer."""
+    ends = {}
+    with reader(settings) as consumer:
+        known = consumer.list_topics(timeout=TIMEOUT_S).topics
+        for topic in sorted(set(topics) & set(known)):
+            for partition in sorted(known[topic].partitions):
+                low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=TIMEOUT_S)
+                ends[topic, partition] = LogEnds(low, high)
+    return ends
+
+
+def read_records(settings: Settings, topic: str, partition: int, offset: int, count: int = 1) -> Sequence[Any]:
+    """Up to `count` records from `offset` on, as confluent_kafka Messages; fewer where the log ends.
+
+    Raises CommandError if the offset is not in the log any more, or not yet.
+    """
+    with reader(settings) as consumer:
+        where = TopicPartition(topic, partition, offset)
+        found = consumer.list_topics(topic, timeout=TIMEOUT_S).topics[topic]
+        if found.error is not None or partition not in found.partitions:
+            raise CommandError(f"Kafka has no partition {partition} of topic {topic}.")
+        low, high = consumer.get_watermark_offsets(where, timeout=TIMEOUT_S)
+        if not low <= offset < high:
+            raise CommandError(
+                f"{topic}/{partition} holds offsets {low} to {high - 1}, not {offset}: "
+                + ("retention has taken it." if offset < low else "it has not been written yet.")
+                if high > low
+                else f"{topic}/{partition} holds no records."
+            )
+        consumer.assign([where])
+        return _poll(consumer, min(count, high - offset))
+
+
+def _poll(consumer: Consumer, count: int) -> list[Any]:
+    messages: list[Any] = []
+    deadline = time.monotonic() + TIMEOUT_S
+    while len(messages) < count:
+        message = consumer.poll(0.5)
+        if message is None:
+            if time.monotonic() > deadline:
+                raise CommandError(f"Kafka sent no record within {TIMEOUT_S:.0f} s.", Exit.KAFKA)
+            continue
+        error = message.error()
+        if error is None:
+            messages.append(message)
+        elif error.name() == "_PARTITION_EOF":
+            break  # the rest are transaction markers, which are no records
+        else:
+            raise KafkaException(error)
+    return messages

@@ -1,0 +1,89 @@
+"""Sending refused events again: into the partition that they came from, where their duplicates would be found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from confluent_kafka import KafkaException, Producer
+from fleetmeter_producers.settings import ClientSettings
+
+from fleetmeter_jobs.cli.exits import CommandError
+from fleetmeter_jobs.cli.kafka import read_records
+from fleetmeter_jobs.cli.output import progress
+from fleetmeter_jobs.cli.quarantine_mend import StillRefusedError
+from fleetmeter_jobs.cli.quarantine_rows import QuarantineRow
+from fleetmeter_jobs.settings import Settings
+
+DELIVERY_TIMEOUT_S: Final = 60.0
+_FLUSH_SLICE_S: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """A row, the source that becomes the record's key, and the bytes to send."""
+
+    row: QuarantineRow
+    source: str
+    payload: bytes
+
+
+def whole_payload(settings: Settings, row: QuarantineRow) -> bytes:
+    """The event's own bytes; where the table has only their beginning, from Kafka, while retention keeps the record.
+
+    Raises StillRefusedError if they can't be had.
+    """
+    if row.is_whole:
+        return row.payload
+    try:
+        (message,) = read_records(settings, row.topic, row.partition, row.offset)
+    except CommandError as error:
+        raise StillRefusedError(f"quarantine holds only the beginning of the payload. {error}") from error
+    value: bytes = message.value() or b""
+    if len(value) != row.payload_bytes:
+        raise StillRefusedError(
+            "quarantine holds only the beginning of this event, and its record holds others too: "
+            f"take it out of `fleetmeter events show {row.partition}/{row.offset}` and use --edit"
+        )
+    return value
+
+
+def resend(settings: Settings, parcels: Sequence[Parcel]) -> list[Parcel]:
+    """Sends with acks=all and idempotence; returns what Kafka acknowledged within DELIVERY_TIMEOUT_S."""
+    if not parcels:
+        return []
+    config = ClientSettings(delivery_timeout_s=DELIVERY_TIMEOUT_S).librdkafka(settings.kafka_bootstrap)
+    producer = Producer({**config, "message.max.bytes": settings.record_limit_bytes, "log_level": 2})
+    acknowledged: list[Parcel] = []
+
+    def remember(parcel: Parcel) -> Any:
+        return lambda error, _message: acknowledged.append(parcel) if error is None else None
+
+    with progress() as display:
+        task = display.add_task("Sending", total=len(parcels), detail="")
+        for parcel in parcels:
+            _produce(producer, parcel, remember(parcel))
+            display.update(task, completed=len(acknowledged))
+        while producer.flush(_FLUSH_SLICE_S):  # delivery_timeout_s ends this in any case
+            display.update(task, completed=len(acknowledged))
+    return acknowledged
+
+
+def _produce(producer: Any, parcel: Parcel, on_delivery: Any) -> None:
+    while True:
+        try:
+            producer.produce(
+                parcel.row.topic,
+                parcel.payload,
+                key=parcel.source.encode(),
+                partition=parcel.row.partition,
+                on_delivery=on_delivery,
+            )
+        except BufferError:
+            producer.poll(_FLUSH_SLICE_S)
+        except KafkaException as error:
+            raise StillRefusedError(f"Kafka does not take it: {error.args[0].str()}") from error
+        else:
+            producer.poll(0)
+            return

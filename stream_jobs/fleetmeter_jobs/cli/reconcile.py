@@ -1,0 +1,121 @@
+"""`fleetmeter reconcile`: does what was counted follow from what Kafka holds, to the record and the event?"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Annotated, Final
+
+import typer
+from rich.text import Text
+
+from fleetmeter_jobs.cli.app import command_app
+from fleetmeter_jobs.cli.exits import Exit
+from fleetmeter_jobs.cli.kafka import log_ends
+from fleetmeter_jobs.cli.options import DataDir, Given, Json, settings_of_stack
+from fleetmeter_jobs.cli.output import console, print_json, print_table, progress
+from fleetmeter_jobs.ledger.clickhouse_store import ClickHouseStore
+from fleetmeter_jobs.reconcile import Line, Report, describe, reconcile
+from fleetmeter_jobs.settings import Settings
+
+app = command_app()
+
+POLL_S: Final = 0.25
+
+Wait = Annotated[
+    float, typer.Option("--wait", min=0, metavar="SECONDS", help="Wait so long for pending records to be counted.")
+]
+
+COLUMNS: Final = (
+    "kafka_records",
+    "events_in",
+    "accepted",
+    "duplicates",
+    "rejected",
+    "offsets_span",
+    "offsets_committed",
+    "pending",
+    "lost",
+    "double_counted",
+)
+
+
+@app.command("reconcile")
+def reconcile_command(wait: Wait = 0.0, as_json: Json = False, data_dir: DataDir = None, setting: Given = None) -> None:
+    """Prove that every Kafka record was counted exactly once; exit 1 if not.
+
+    Offsets, events, rollup rows and quarantine rows are counted independently of one another and compared, for each
+    partition. Records that no worker has committed yet are pending, not lost; with --wait, pending ones that remain
+    after the time also exit 1.
+
+    Example: fleetmeter reconcile --wait 60 --json
+    """
+    settings = settings_of_stack(data_dir, setting)
+    report = drained_report(settings, wait, quiet=as_json)
+    ok = report.ok and not (wait and report.total.pending)
+    if as_json:
+        print_json({**report.as_dict(), "ok": ok})
+    else:
+        print_report(report)
+    if not ok:
+        raise typer.Exit(Exit.NO)
+
+
+def audit(settings: Settings) -> Report:
+    """One audit, now. Raises CommandError (Kafka), LedgerError (ClickHouse)."""
+    store = ClickHouseStore.connect(
+        settings.clickhouse_url,
+        settings.clickhouse_user,
+        settings.clickhouse_password.get_secret_value(),
+        settings.clickhouse_database,
+    )
+    counted = {row[0] for row in store.http.rows("SELECT DISTINCT topic FROM ledger WHERE row_kind = 'marker'")}
+    return reconcile(store, log_ends(settings, {settings.topic, *counted}))
+
+
+def drained_report(
+    settings: Settings, wait_s: float, *, quiet: bool, clock: Callable[[], float] = time.monotonic
+) -> Report:
+    """The audit, repeated until nothing is pending or the time is over."""
+    deadline = clock() + wait_s
+    report = audit(settings)
+    with progress(quiet=quiet) as display:
+        task = display.add_task("Waiting for the workers", total=None, detail="")
+        while report.total.pending and clock() < deadline:
+            total = report.total
+            done = total.kafka_records - total.pending
+            display.update(task, total=total.kafka_records, completed=done, detail=f"{total.pending:,} records pending")
+            time.sleep(POLL_S)
+            report = audit(settings)
+    return report
+
+
+def print_report(report: Report) -> None:
+    """The audit for people: a row a partition, the total, and what is wrong in words."""
+    rows = [
+        [f"{each.partition.topic}/{each.partition.partition}", *_numbers(each.line), _mark(ok=each.ok)]
+        for each in report.partitions
+    ]
+    rows.append([Text("total", "bold"), *_numbers(report.total), _mark(ok=report.ok)])
+    print_table(("partition", *(name.replace("_", " ") for name in COLUMNS), ""), rows)
+    for problem in describe(report):
+        console.print(Text(problem, "red"))
+    console.print(verdict(report))
+
+
+def verdict(report: Report) -> Text:
+    """The one line that matters."""
+    total = report.total
+    counts = f"{total.lost:,} lost / {total.double_counted:,} double-counted"
+    if not report.ok:
+        return Text(f"NOT RECONCILED: {counts}; see the problems above.", "bold red")
+    pending = f"; {total.pending:,} records wait to be counted" if total.pending else ""
+    return Text(f"Reconciled: {counts}{pending}.", "bold green")
+
+
+def _numbers(line: Line) -> list[int]:
+    return [getattr(line, name) for name in COLUMNS]
+
+
+def _mark(*, ok: bool) -> Text:
+    return Text("ok", "green") if ok else Text("NOT OK", "bold red")

@@ -1,0 +1,41 @@
+"""What is known of the stack of a data folder, for the commands that talk to it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from fleetmeter_local import DaemonState, daemon_state
+
+SUPERVISOR: Final = "supervisor"
+_SETTING: Final = "setting."
+
+
+def supervisor_address(settings: dict[str, str], workers: int, *, ready: bool) -> dict[str, str]:
+    """What the supervisor's state file says: whether all is up, the number of workers, and the stack's settings."""
+    own = {f"{_SETTING}{name}": value for name, value in settings.items() if name != "data_dir"}
+    return {"ready": "yes" if ready else "no", "workers": str(workers), **own}
+
+
+def running_supervisor(data_dir: Path) -> DaemonState | None:
+    """The supervisor that runs in this folder now."""
+    state = daemon_state(data_dir, SUPERVISOR)
+    return state if state is not None and state.is_alive() else None
+
+
+def running_settings(data_dir: Path) -> dict[str, str]:
+    """Settings of what runs in this folder: of the whole stack, or the addresses of single engines (`fleetmeter
+    local`). Empty if nothing runs."""
+    supervisor = running_supervisor(data_dir)
+    if supervisor is not None:
+        return {
+            name.removeprefix(_SETTING): value
+            for name, value in supervisor.address.items()
+            if name.startswith(_SETTING)
+        }
+    found = {}
+    for daemon, key, setting in (("kafka", "bootstrap", "kafka_bootstrap"), ("clickhouse", "url", "clickhouse_url")):
+        state = daemon_state(data_dir, daemon)
+        if state is not None and state.is_alive() and key in state.address:
+            found[setting] = state.address[key]
+    return found
