@@ -20,7 +20,7 @@ def continue_from(position: int, batches: Iterable[RecordBatch]) -> list[RecordB
         if batch.missing:
             raise OffsetGapError(
                 f"the record batch {batch.base_offset}..{batch.next_offset} has only {len(batch.values)} of "
-                f"{batch.span}"
+                f"{batch.span} "
                 "records: the log was compacted. Set the topic's cleanup.policy=delete; then raise "
                 "FLEETMETER_TOPIC_EPOCH to go on in a new log epoch, once it is clear what was lost"
             )

@@ -76,7 +76,7 @@ def _as_job_error(bootstrap: str, name: str, error: KafkaException) -> JobError:
     if cause.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
         return TopicRefusedError(
             f"topic {name} does not exist on {bootstrap}. Create it with `kafka-topics.sh --bootstrap-server ... "
-            "--create"
+            "--create "
             f"--topic {name} --partitions 4 --config message.timestamp.type=LogAppendTime`, or let `fleetmeter up` "
             "do it"
         )

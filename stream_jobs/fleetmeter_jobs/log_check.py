@@ -46,7 +46,7 @@ def check_log(
             partition,
             f"position {here}",
             f"a log that starts at {log_start}: retention or an operator deleted {log_start - here} offsets before "
-            "they"
+            "they "
             "were counted",
         )
     if here > log_end:
@@ -71,7 +71,7 @@ def check_log(
 def _mismatch(partition: PartitionId, ledger_has: str, kafka_has: str) -> LogMismatchError:
     return LogMismatchError(
         f"{partition}: the ledger has {ledger_has}, Kafka has {kafka_has}. Counting on would lose events or count "
-        "others"
+        "others "
         f"twice, so this partition stands still. If the old log is gone for good, set FLEETMETER_TOPIC_EPOCH="
         f"{partition.epoch + 1} for all workers and restart them: they count the present log from its start as a "
         "new one"

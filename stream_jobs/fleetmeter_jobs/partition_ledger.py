@@ -78,7 +78,7 @@ class PartitionLedger:
         if flush.rejected != len(pending.rejections):
             raise CountingError(
                 f"{self.partition}: the native core rejected {flush.rejected} events from offset "
-                f"{pending.first_offset}"
+                f"{pending.first_offset} "
                 f"on, but handed out {len(pending.rejections)}"
             )
         usage = pa.record_batch(flush.usage)

@@ -272,7 +272,10 @@ def _did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def _unknown_variable(name: str, known: set[str]) -> str:
-    return f"unknown environment variable {name}{_did_you_mean(name, known)}"
+    # Compared without the prefix, which would make everything look alike.
+    bare = difflib.get_close_matches(name[len(ENV_PREFIX) :], [one[len(ENV_PREFIX) :] for one in known], n=1)
+    hint = f"; did you mean {ENV_PREFIX}{bare[0]}?" if bare else "; `fleetmeter config` lists all settings"
+    return f"unknown environment variable {name}{hint}"
 
 
 def _problem(detail: ErrorDetails, options: Mapping[str, Any]) -> str:
