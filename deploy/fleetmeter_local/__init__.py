@@ -10,12 +10,14 @@ from fleetmeter_local.choice import find_clickhouse, find_kafka, start_clickhous
 from fleetmeter_local.engines import DEFAULT_USERS, ClickHouseUser, RunningClickHouse, RunningKafka, Source
 from fleetmeter_local.errors import (
     AlreadyRunningError,
+    EngineDiedError,
     EngineStartError,
     EngineStopError,
     EngineUnreachableError,
     LocalError,
     PrerequisiteError,
 )
+from fleetmeter_local.foreground import run_clickhouse, run_kafka
 from fleetmeter_local.prerequisites import Prerequisite, check_prerequisites
 from fleetmeter_local.process import ManagedProcess, ProcessIdentity, start_process
 from fleetmeter_local.state import (
@@ -32,6 +34,7 @@ __all__ = [
     "AlreadyRunningError",
     "ClickHouseUser",
     "DaemonState",
+    "EngineDiedError",
     "EngineStartError",
     "EngineStopError",
     "EngineUnreachableError",
@@ -50,6 +53,8 @@ __all__ = [
     "find_kafka",
     "forget_daemon",
     "remember_daemon",
+    "run_clickhouse",
+    "run_kafka",
     "start_clickhouse",
     "start_kafka",
     "start_process",

@@ -3,9 +3,10 @@
     LocalError                      domain, retryable
     |- PrerequisiteError            a program or package is not there; the message says how to get it
     |- EngineStartError             the process ended or did not answer in time; carries the log's tail
-    |- EngineStopError             the process outlived a stop and a kill
-    |- EngineUnreachableError            a given address does not answer
-    `- AlreadyRunningError               another process already serves this data folder
+    |- EngineDiedError              the engine ended by itself; carries the log's tail
+    |- EngineStopError              the process outlived a stop and a kill
+    |- EngineUnreachableError       a given address does not answer
+    `- AlreadyRunningError          another process already serves this data folder
 
 `domain` is one of input, kafka, clickhouse, internal; `retryable` tells whether the same call can succeed later
 with nothing changed by a person.
@@ -55,6 +56,20 @@ class EngineStartError(LocalError):
         self.reason = reason
         self.log_path = log_path
         self.log_tail = log_tail
+
+
+class EngineDiedError(LocalError):
+    """An engine that nobody stopped has ended."""
+
+    retryable = True
+
+    def __init__(self, log_path: Path | None, log_tail: str) -> None:
+        lines = ["The engine ended by itself. Start it again; if it ends again, its log says why."]
+        if log_path is not None:
+            lines.append(f"Log: {log_path}")
+        lines.extend(f"    {line}" for line in log_tail.splitlines())
+        super().__init__("\n".join(lines))
+        self.log_path = log_path
 
 
 class EngineStopError(LocalError):

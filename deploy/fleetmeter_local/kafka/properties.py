@@ -46,14 +46,14 @@ def broker_settings(log_dir: str, port: int, controller_port: int) -> dict[str, 
         "share.coordinator.state.topic.num.partitions": "1",
         # Consumers of a fresh group start at once, not after 3 s.
         "group.initial.rebalance.delay.ms": "0",
-        # After a kill -9 the broker is its own controller and need not wait for its old session to run out.
-        "broker.session.timeout.ms": "6000",
+        # After a kill -9 the controller lets the broker back in when its old session has run out.
+        "broker.session.timeout.ms": "3000",
+        "broker.heartbeat.interval.ms": "500",
         "num.network.threads": "2",
         "num.io.threads": "4",
         "num.recovery.threads.per.data.dir": "2",
         "log.cleaner.dedupe.buffer.size": str(4 << 20),
         "log.cleaner.threads": "1",
-        "controlled.shutdown.enable": "false",
     }
 
 
