@@ -154,7 +154,7 @@ def _audit(tally: Tally, ends: LogEnds | None, *, is_newest: bool) -> PartitionR
         if position.next_offset > ends.end:
             problems.append(
                 f"the position {position.next_offset} lies beyond the log's end {ends.end}: another log? If the "
-                "topic was"
+                "topic was "
                 "recreated, raise FLEETMETER_TOPIC_EPOCH"
             )
         if position.next_offset < ends.start:
