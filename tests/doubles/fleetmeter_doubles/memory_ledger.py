@@ -1,0 +1,251 @@
+"""A ledger in memory that behaves as ClickHouse's MergeTree does in all that commits rely on, and fails on demand.
+
+What it copies, each observed on the real engine (the contract suite runs on both):
+- an insert is two steps: its guard is evaluated when the statement starts; later, under one lock, its token is logged
+  and its part appears;
+- tokens are logged per table partition, and the table remembers only the newest `window` of them;
+- an insert whose token is known, or whose guard did not hold, is "done" and adds nothing;
+- the token is logged before the part appears, so that a crash or a full disk between them leaves a ghost;
+- a client that gives up does not stop an insert: it may land any time later, until the server stops it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import Enum, auto
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from fleetmeter_jobs.ledger.errors import StoreUnavailableError
+from fleetmeter_jobs.ledger.position import Counts, PartitionId, Position, Tail
+from fleetmeter_jobs.ledger.store import Blob, Guard, LedgerRows, NoHashKey, NoPosition, PositionIs, SideRows, Tally
+
+
+class Fault(Enum):
+    """What goes wrong with one call; the caller gets StoreUnavailableError from each."""
+
+    BEFORE = auto()
+    """The server never saw it."""
+    ANSWER_LOST = auto()
+    """It took effect; the answer got lost."""
+    GHOST = auto()
+    """The token was logged, the part never appeared."""
+    LATE = auto()
+    """The server has begun and the client gives up; it lands when `land_late` is called, or never (`crash`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryPart:
+    """The rows of one insert, by kind, under the token that it came with."""
+
+    token: str
+    table_partition: int
+    markers: list[dict[str, Any]]
+    blobs: list[dict[str, Any]]
+    usage: pa.Table
+
+
+@dataclass(frozen=True, slots=True)
+class Inflight:
+    """An insert whose guard was evaluated and which has not landed yet."""
+
+    part: MemoryPart
+    guard_held: bool
+    begun_at: int
+    """Tokens that had been logged ever, when it began."""
+
+
+class MemoryLedger:
+    """A LedgerStore, AuditStore and ScratchStore. Thread-safe.
+
+    `fault(operation, label)` is asked before each call (operation: insert, position, hash_key, blobs, side_rows) and
+    between the two steps of an insert `between_steps` is called, without the lock.
+    """
+
+    def __init__(self, window: int = 100_000) -> None:
+        self.parts: list[MemoryPart] = []
+        self.side_tables: dict[str, list[dict[str, Any]]] = {}
+        self.late: list[Inflight] = []
+        self.ghosts: list[str] = []
+        self.fault: Callable[[str, str], Fault | None] = lambda _operation, _label: None
+        self.between_steps: Callable[[Inflight], None] = lambda _inflight: None
+        self._window = window
+        self._log: OrderedDict[tuple[int, str], None] = OrderedDict()
+        self._logged_ever = 0
+        self._lock = threading.RLock()
+
+    # LedgerStore
+
+    def position(self, partition: PartitionId) -> Position | None:
+        self._fail_read("position", str(partition))
+        with self._lock:
+            return self._position(partition)
+
+    def insert(self, rows: LedgerRows, guard: Guard, token: str) -> None:
+        fault = self.fault("insert", token)
+        if fault is Fault.BEFORE:
+            raise StoreUnavailableError(f"no route to the store for {token}")
+        inflight = self._begin(rows, guard, token)
+        if fault is Fault.LATE:
+            self.late.append(inflight)
+            raise StoreUnavailableError(f"no answer for {token}")
+        self.between_steps(inflight)
+        self._land(inflight, ghost=fault is Fault.GHOST)
+        if fault is not None:
+            raise StoreUnavailableError(f"the answer for {token} got lost")
+
+    def hash_key(self) -> bytes | None:
+        self._fail_read("hash_key", "")
+        with self._lock:
+            keys = {row["blob"] for row in self._blobs() if row["topic"] == ""}
+            if len(keys) > 1:
+                raise AssertionError("two hash keys were made")
+            return next(iter(keys), None)
+
+    def blobs(self, partition: PartitionId, before: int) -> Iterator[Blob]:
+        self._fail_read("blobs", str(partition))
+        with self._lock:
+            rows = [row for row in self._blobs() if _of(row) == partition and row["blob_offset"] < before]
+        for row in sorted(rows, key=lambda row: row["blob_offset"]):
+            yield Blob(row["first_offset"], row["next_offset"], row["blob"])
+
+    def insert_side_rows(self, side_rows: SideRows) -> None:
+        fault = self.fault("side_rows", side_rows.table)
+        if fault is Fault.BEFORE:
+            raise StoreUnavailableError(f"no route to the store for {side_rows.table}")
+        with self._lock:
+            self.side_tables.setdefault(side_rows.table, []).extend(side_rows.rows.to_pylist())
+        if fault is not None:
+            raise StoreUnavailableError(f"the answer for {side_rows.table} got lost")
+
+    # AuditStore
+
+    def tallies(self) -> list[Tally]:
+        with self._lock:
+            partitions = sorted({_of(row) for row in self._markers()})
+            return [self._tally(partition) for partition in partitions]
+
+    # ScratchStore
+
+    def parts_made(self) -> int:
+        return len(self.parts)
+
+    def usage_events(self) -> int:
+        return sum(_sum(part.usage, "requests") for part in self.parts)
+
+    def window(self) -> int:
+        return self._window
+
+    # What befalls a server
+
+    def land_late(self, index: int) -> None:
+        """An insert that its client gave up on comes to its end."""
+        self._land(self.late.pop(index), ghost=False)
+
+    def crash(self) -> None:
+        """kill -9 and restart: what was under way is gone, what was renamed is there."""
+        self.late.clear()
+
+    def _begin(self, rows: LedgerRows, guard: Guard, token: str) -> Inflight:
+        try:
+            with pa.ipc.open_file(rows.body) as reader:
+                if reader.num_record_batches != 1:
+                    raise AssertionError(f"{token}: {reader.num_record_batches} record batches could become two parts")
+                table = reader.read_all()
+        except pa.ArrowInvalid as error:
+            raise StoreUnavailableError(f"{token}: {error}") from error
+        if table.num_rows != rows.row_count or not table.num_rows:
+            raise AssertionError(f"{token}: {table.num_rows} rows arrived, {rows.row_count} were announced")
+        with self._lock:
+            return Inflight(_part(token, table), self._holds(guard), self._logged_ever)
+
+    def _land(self, inflight: Inflight, *, ghost: bool) -> None:
+        with self._lock:
+            if self._logged_ever - inflight.begun_at >= self._window:
+                # max_execution_time: no insert may run for longer than the window remembers.
+                raise StoreUnavailableError(f"{inflight.part.token}: TIMEOUT_EXCEEDED")
+            if not inflight.guard_held:
+                return
+            key = (inflight.part.table_partition, inflight.part.token)
+            if key in self._log:
+                return
+            self._log[key] = None
+            self._logged_ever += 1
+            if len(self._log) > self._window:
+                self._log.popitem(last=False)
+            if ghost:
+                self.ghosts.append(inflight.part.token)
+            else:
+                self.parts.append(inflight.part)
+
+    def _holds(self, guard: Guard) -> bool:
+        match guard:
+            case PositionIs(partition, offset):
+                position = self._position(partition)
+                return position is not None and position.next_offset == offset
+            case NoPosition(partition):
+                return self._position(partition) is None
+            case NoHashKey():
+                return not any(row["topic"] == "" for row in self._blobs())
+
+    def _position(self, partition: PartitionId) -> Position | None:
+        markers = [row for row in self._markers() if _of(row) == partition]
+        if not markers:
+            return None
+        return Position(
+            first_offset=min(row["first_offset"] for row in markers),
+            next_offset=max(row["next_offset"] for row in markers),
+            tail=max((Tail(**row["tail"]) for row in markers), key=lambda tail: (tail.next_offset, tail.nonce)),
+            totals=Counts(*(sum(row[name] for row in markers) for name in Counts.__dataclass_fields__)),
+            commits=sum(row["commits"] for row in markers),
+            watermark_us=max((row["watermark"] - _EPOCH) // timedelta(microseconds=1) for row in markers),
+        )
+
+    def _tally(self, partition: PartitionId) -> Tally:
+        position = self._position(partition)
+        assert position is not None
+        usage = [part.usage for part in self.parts if part.markers and _of(part.markers[0]) == partition]
+        events = sum(_sum(rows, "requests") + _sum(rows, "fallbacks") for rows in usage)
+        fact_tables = ("usage_facts", "usage_estimates", "usage_adjustments")
+        facts = sum(self._rows_before(table, partition, position.next_offset) for table in fact_tables)
+        return Tally(partition, position, events, facts, self._rows_before("quarantine", partition, position.next_offset))
+
+    def _rows_before(self, table: str, partition: PartitionId, offset: int) -> int:
+        rows = [row for row in self.side_tables.get(table, []) if _of(row) == partition and row["offset"] < offset]
+        return len({(row["offset"], row["event_index"]) for row in rows})
+
+    def _markers(self) -> Iterator[dict[str, Any]]:
+        return (row for part in self.parts for row in part.markers)
+
+    def _blobs(self) -> Iterator[dict[str, Any]]:
+        return (row for part in self.parts for row in part.blobs)
+
+    def _fail_read(self, operation: str, label: str) -> None:
+        if self.fault(operation, label) is not None:
+            raise StoreUnavailableError(f"{operation} {label}: no answer")
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MARKER, _BLOB, _USAGE = 1, 2, 3
+_WHERE = ("topic", "partition", "epoch", "first_offset", "next_offset")
+
+
+def _part(token: str, rows: pa.Table) -> MemoryPart:
+    kinds = {kind: rows.filter(pc.equal(rows["row_kind"], kind)) for kind in (_MARKER, _BLOB, _USAGE)}
+    (table_partition,) = pc.unique(rows["table_partition"]).to_pylist()
+    markers = kinds[_MARKER].select([*_WHERE, "tail", "commits", "watermark", *Counts.__dataclass_fields__])
+    blobs = kinds[_BLOB].select([*_WHERE, "blob_offset", "blob"])
+    return MemoryPart(token, table_partition, markers.to_pylist(), blobs.to_pylist(), kinds[_USAGE])
+
+
+def _sum(rows: pa.Table, name: str) -> int:
+    return int(pc.sum(rows[name]).as_py() or 0)
+
+
+def _of(row: dict[str, Any]) -> PartitionId:
+    return PartitionId(row["topic"], row["partition"], row["epoch"])
