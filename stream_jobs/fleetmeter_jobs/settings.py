@@ -169,6 +169,10 @@ class Settings(BaseSettings):
         Path(".fleetmeter"),
         description="Folder of the local engines' data, logs and ready files. Workers keep nothing durable in it.",
     )
+    cache_dir: Path | None = Field(
+        None,
+        description="Folder that keeps the local broker's jars between runs; the user's cache folder if not given.",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Least severe log line that is written."
     )
