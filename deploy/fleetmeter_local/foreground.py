@@ -23,8 +23,8 @@ def run_kafka(
 ) -> None:
     """Runs a local broker until SIGINT or SIGTERM, then stops it cleanly.
 
-    `on_ready` is called once it answers. Only from the main thread. Raises EngineDiedError if the broker ends by itself,
-    and what `start_kafka` raises.
+    `on_ready` is called once it answers. Only from the main thread. Raises EngineDiedError if the broker ends by
+    itself, and what `start_kafka` raises.
     """
     _run(start_kafka(data_dir, port=port, source="local", cache_dir=cache_dir), on_ready)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fleetmeter_local.clickhouse.answers import ClickHouseError
 
@@ -35,7 +35,7 @@ _NOT_FORMATS = frozenset(
     b"BETWEEN HAVING QUALIFY WINDOW JOIN ASC DESC VALUES".split()
 )
 # After these a word is a name, whatever it spells.
-_NAME_FOLLOWS = frozenset((b"INTO", b"TABLE", b"FUNCTION", b"AS", b"."))
+_NAME_FOLLOWS = frozenset((b"INTO", b"TABLE", b"FUNCTION", b"AS"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ class _Reader:
                 break
             if self._take(token):
                 break
-            self._previous = token
+            self._previous = replace(token, kind="name") if self._is_name(token) else token
         statement.calls = frozenset(self._calls)
         return statement
 
@@ -123,12 +123,12 @@ class _Reader:
             statement.kind = token.upper.decode("ascii", errors="replace")
         if token.upper == b"INSERT" and token.depth == 0 and statement.kind in ("INSERT", "WITH"):
             statement.inserts = True
-        if token.text == b"(" and previous.kind in ("word", "quoted"):
+        if token.text == b"(" and previous.kind in ("word", "name", "quoted"):
             self._calls.add(_unquoted(previous).lower())
         if token.kind == "string" and previous.upper in (b"INFILE", b"OUTFILE"):
             statement.local_file = previous.upper.decode("ascii")
         self._note_input(token)
-        if token.depth > 0 or previous.upper in _NAME_FOLLOWS or previous.text == b".":
+        if token.depth > 0 or self._is_name(token):
             return False
         if self._note_format(token):
             return statement.inserts and self._begin_data(token)
@@ -142,6 +142,11 @@ class _Reader:
             statement.format = "Values"
             return self._begin_data(token)
         return False
+
+    def _is_name(self, token: _Token) -> bool:
+        """A word that stands for a table, column or alias, whatever it spells."""
+        follows = self._previous.upper in _NAME_FOLLOWS or self._previous.text == b"."
+        return follows and token.kind == "word" and token.upper not in (b"TABLE", b"FUNCTION")
 
     def _note_format(self, token: _Token) -> bool:
         """Sees `FORMAT name`, which ends a statement but for SETTINGS."""
