@@ -125,8 +125,8 @@ class _Reader:
             statement.inserts = True
         if token.text == b"(" and previous.kind in ("word", "name", "quoted"):
             self._calls.add(_unquoted(previous).lower())
-        if token.kind == "string" and previous.upper in (b"INFILE", b"OUTFILE"):
-            statement.local_file = previous.upper.decode("ascii")
+        if token.kind == "string" and previous.text.upper() in (b"INFILE", b"OUTFILE"):
+            statement.local_file = previous.text.upper().decode("ascii")
         self._note_input(token)
         if token.depth > 0 or self._is_name(token):
             return False
