@@ -64,7 +64,7 @@ class Consumer(base.Consumer):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._kafka: LeanConsumer | None = None
-        self._started: dict[TP, int] = {}
+        self._positioned: dict[TP, int] = {}
         """Partitions that have a position, with the number of that positioning."""
         self._positionings = 0
         self._held: set[TP] = set()
@@ -139,7 +139,7 @@ class Consumer(base.Consumer):  # type: ignore[misc]
         except IllegalStateError as error:
             raise KafkaUnavailableError(f"{tp.topic}-{tp.partition} is not assigned to this worker any more") from error
         self._positionings += 1
-        self._started[tp] = self._positionings
+        self._positioned[tp] = self._positionings
         self._read_offset[tp] = None  # Faust drops messages before the last one that it saw
         self._held.discard(tp)
         self.kafka.wake()
@@ -147,7 +147,7 @@ class Consumer(base.Consumer):  # type: ignore[misc]
 
     def stop_at(self, tp: TP) -> None:
         """Deliver no more of the partition until the next `start_at`."""
-        self._started.pop(tp, None)
+        self._positioned.pop(tp, None)
         self._pause(tp)
 
     def hold(self, tp: TP) -> None:
@@ -162,7 +162,7 @@ class Consumer(base.Consumer):  # type: ignore[misc]
 
     def hold_all(self) -> None:
         """A rebalance starts or ends: whatever was positioned before has to be positioned again."""
-        self._started.clear()
+        self._positioned.clear()
         self._held.clear()
         for tp in self.assignment():
             self._pause(tp)
@@ -192,7 +192,7 @@ class Consumer(base.Consumer):  # type: ignore[misc]
         if not self.flow_active:
             await self.wait(self.can_resume_flow)
         generation = self.app.consumer_generation_id
-        wanted = {_kafka_tp(tp) for tp in self._started if tp not in self._held}
+        wanted = {_kafka_tp(tp) for tp in self._positioned if tp not in self._held}
         if not wanted:
             await self.sleep(_HELD_POLL_S)
             return
@@ -201,7 +201,7 @@ class Consumer(base.Consumer):  # type: ignore[misc]
             if self.should_stop or not self.flow_active or generation != self.app.consumer_generation_id:
                 return  # a rebalance came in between: everything will be positioned and fetched again
             tp = TP(kafka_tp.topic, kafka_tp.partition)
-            positioning = self._started.get(tp)
+            positioning = self._positioned.get(tp)
             if positioning is None:
                 continue
             if isinstance(found, JobError):

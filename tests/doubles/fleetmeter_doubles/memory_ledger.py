@@ -200,7 +200,7 @@ class MemoryLedger:
         return Position(
             first_offset=min(row["first_offset"] for row in markers),
             next_offset=max(row["next_offset"] for row in markers),
-            tail=max((Tail(**row["tail"]) for row in markers), key=lambda tail: (tail.next_offset, tail.nonce)),
+            tail=max((_tail(row["tail"]) for row in markers), key=lambda tail: (tail.next_offset, tail.nonce)),
             totals=Counts(*(sum(row[name] for row in markers) for name in Counts.__dataclass_fields__)),
             commits=sum(row["commits"] for row in markers),
             watermark_us=max((row["watermark"] - _EPOCH) // timedelta(microseconds=1) for row in markers),
@@ -241,6 +241,11 @@ def _part(token: str, rows: pa.Table) -> MemoryPart:
     markers = kinds[_MARKER].select([*_WHERE, "tail", "commits", "watermark", *Counts.__dataclass_fields__])
     blobs = kinds[_BLOB].select([*_WHERE, "blob_offset", "blob"])
     return MemoryPart(token, table_partition, markers.to_pylist(), blobs.to_pylist(), kinds[_USAGE])
+
+
+def _tail(row: dict[str, Any]) -> Tail:
+    # ClickHouse's String is bytes in Arrow.
+    return Tail(**{name: value.decode() if isinstance(value, bytes) else value for name, value in row.items()})
 
 
 def _sum(rows: pa.Table, name: str) -> int:
