@@ -70,7 +70,7 @@ def audit(settings: Settings) -> Report:
         settings.clickhouse_database,
     )
     counted = {row[0] for row in store.http.rows("SELECT DISTINCT topic FROM ledger WHERE row_kind = 'marker'")}
-    return reconcile(store, log_ends(settings, {settings.topic, *counted}))
+    return reconcile(store, lambda: log_ends(settings, {settings.topic, *counted}))
 
 
 def drained_report(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -9,18 +10,37 @@ from fleetmeter_local import DaemonState, daemon_state
 
 SUPERVISOR: Final = "supervisor"
 _SETTING: Final = "setting."
+_SOURCE: Final = "source."
+_ENGINES: Final = (("kafka", "bootstrap", "kafka_bootstrap"), ("clickhouse", "url", "clickhouse_url"))
 
 
-def supervisor_address(settings: dict[str, str], workers: int, *, ready: bool) -> dict[str, str]:
-    """What the supervisor's state file says: whether all is up, the number of workers, and the stack's settings."""
-    own = {f"{_SETTING}{name}": value for name, value in settings.items() if name != "data_dir"}
-    return {"ready": "yes" if ready else "no", "workers": str(workers), **own}
+def supervisor_address(
+    settings: Mapping[str, str], *, workers: int, ready: bool, sources: Mapping[str, str]
+) -> dict[str, str]:
+    """What the supervisor's state file says: whether all is up, the number of workers, where the engines come from,
+    and the stack's settings (no secrets)."""
+    return {
+        "ready": "yes" if ready else "no",
+        "workers": str(workers),
+        **{f"{_SOURCE}{name}": value for name, value in sources.items()},
+        **{f"{_SETTING}{name}": value for name, value in settings.items() if name != "data_dir"},
+    }
 
 
 def running_supervisor(data_dir: Path) -> DaemonState | None:
     """The supervisor that runs in this folder now."""
     state = daemon_state(data_dir, SUPERVISOR)
     return state if state is not None and state.is_alive() else None
+
+
+def is_ready(supervisor: DaemonState) -> bool:
+    """Whether everything that the supervisor was asked to start was up once."""
+    return supervisor.address.get("ready") == "yes"
+
+
+def source_of(supervisor: DaemonState, engine: str) -> str | None:
+    """Where an engine comes from (given, local, docker); None if it is not up yet."""
+    return supervisor.address.get(f"{_SOURCE}{engine}")
 
 
 def running_settings(data_dir: Path) -> dict[str, str]:
@@ -34,7 +54,7 @@ def running_settings(data_dir: Path) -> dict[str, str]:
             if name.startswith(_SETTING)
         }
     found = {}
-    for daemon, key, setting in (("kafka", "bootstrap", "kafka_bootstrap"), ("clickhouse", "url", "clickhouse_url")):
+    for daemon, key, setting in _ENGINES:
         state = daemon_state(data_dir, daemon)
         if state is not None and state.is_alive() and key in state.address:
             found[setting] = state.address[key]

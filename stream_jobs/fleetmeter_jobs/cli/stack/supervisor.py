@@ -14,8 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
-from urllib.parse import urlsplit
+from typing import Any, Final, Self
 
 from fleetmeter_local import (
     ManagedProcess,
@@ -24,14 +23,13 @@ from fleetmeter_local import (
     RunningKafka,
     forget_daemon,
     remember_daemon,
-    start_clickhouse,
-    start_kafka,
 )
 from fleetmeter_local.process import start_of
 from fleetmeter_sql.migrate import migrate
 
 from fleetmeter_jobs.cli.clickhouse import connect
 from fleetmeter_jobs.cli.exits import CommandError, Exit
+from fleetmeter_jobs.cli.stack.engines import SupervisedEngine, stack_clickhouse, stack_kafka
 from fleetmeter_jobs.cli.stack.environment import given_settings
 from fleetmeter_jobs.cli.stack.state import SUPERVISOR, supervisor_address
 from fleetmeter_jobs.cli.stack.topic import ensure_topic
@@ -41,6 +39,7 @@ from fleetmeter_jobs.settings import Settings
 READY_TIMEOUT_S: Final = 90.0
 TEND_INTERVAL_S: Final = 0.2
 STOP_ENGINE_S: Final = 30.0
+STOP_MARGIN_S: Final = 5.0
 
 Report = Callable[[str], None]
 
@@ -56,9 +55,10 @@ class Stack:
         self, settings: Settings, *, workers: int, report: Report, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.settings = settings.model_copy(update={"data_dir": settings.data_dir.absolute()})
+        self.workers: list[SupervisedWorker] = []
         self.kafka: RunningKafka | None = None
         self.clickhouse: RunningClickHouse | None = None
-        self.workers: list[SupervisedWorker] = []
+        self._engines: list[SupervisedEngine] = []
         self._wanted_workers = workers
         self._report = report
         self._clock = clock
@@ -71,12 +71,11 @@ class Stack:
         """
         try:
             self._cleanup.enter_context(_only_supervisor(self.settings.data_dir))
-            self._remember(ready=False)
             self._cleanup.callback(forget_daemon, self.settings.data_dir, SUPERVISOR)
+            self._remember(ready=False)
             self._start_engines()
             created = ensure_topic(self.settings)
-            verb = "Created" if created else "Found"
-            self._report(f"{verb} the topic {self.settings.topic}")
+            self._report(f"{'Created' if created else 'Found'} the topic {self.settings.topic}")
             self._migrate()
             self._start_workers()
             self._remember(ready=True)
@@ -86,13 +85,9 @@ class Stack:
 
     def tend(self) -> None:
         """One look at everything: what has died is started again, and reported."""
-        for name, engine in (("Kafka", self.kafka), ("ClickHouse", self.clickhouse)):
-            if engine is not None and not engine.is_alive():
-                self._report(f"{name} has ended; starting it again")
-                engine.restart()
-                self._report(f"{name} answers again")
-        for worker in self.workers:
-            if message := worker.tend():
+        tended: list[SupervisedEngine | SupervisedWorker] = [*self._engines, *self.workers]
+        for one in tended:
+            if message := one.tend():
                 self._report(message)
 
     def stop(self) -> None:
@@ -109,30 +104,24 @@ class Stack:
         self.stop()
 
     def _start_engines(self) -> None:
-        """Both at once; a given address is taken as it is."""
-        settings = self.settings
-        given = settings.model_fields_set
+        """Both at once. Whichever started is stopped even if the other failed."""
         self._report("Starting Kafka and ClickHouse")
         with ThreadPoolExecutor(max_workers=2) as pool:
-            kafka = pool.submit(_kafka, settings, given="kafka_bootstrap" in given)
-            clickhouse = pool.submit(_clickhouse, settings, given="clickhouse_url" in given)
-        # Whichever started must be stopped even if the other failed.
-        if clickhouse.exception() is None:
-            self.clickhouse = clickhouse.result()
-            self._cleanup.callback(self.clickhouse.stop, STOP_ENGINE_S)
-        if kafka.exception() is None:
-            self.kafka = kafka.result()
-            self._cleanup.callback(self.kafka.stop, STOP_ENGINE_S)
-        self.clickhouse, self.kafka = clickhouse.result(), kafka.result()
-        update = {"kafka_bootstrap": self.kafka.bootstrap}
-        if "clickhouse_url" not in given:
-            update |= {"clickhouse_url": self.clickhouse.url, "clickhouse_user": self.clickhouse.user}
-            if self.clickhouse.password:
-                update["clickhouse_password"] = self.clickhouse.password
-        explicit = {name: getattr(settings, name) for name in given}
-        self.settings = Settings.load(**{**explicit, **update})
-        self._report(f"Kafka answers at {self.kafka.bootstrap} ({self.kafka.source})")
-        self._report(f"ClickHouse answers at {self.clickhouse.url} ({self.clickhouse.source})")
+            starting_clickhouse = pool.submit(stack_clickhouse, self.settings)
+            starting_kafka = pool.submit(stack_kafka, self.settings)
+        if starting_clickhouse.exception() is None:
+            self._cleanup.callback(starting_clickhouse.result().stop, STOP_ENGINE_S)
+        if starting_kafka.exception() is None:
+            self._cleanup.callback(starting_kafka.result().stop, STOP_ENGINE_S)
+        kafka, clickhouse = starting_kafka.result(), starting_clickhouse.result()
+        self.kafka, self.clickhouse = kafka, clickhouse
+        self._engines = [
+            SupervisedEngine("Kafka", kafka, self._clock),
+            SupervisedEngine("ClickHouse", clickhouse, self._clock),
+        ]
+        self.settings = _with_addresses(self.settings, kafka, clickhouse)
+        self._report(f"Kafka answers at {kafka.bootstrap} ({kafka.source})")
+        self._report(f"ClickHouse answers at {clickhouse.url} ({clickhouse.source})")
 
     def _migrate(self) -> None:
         with connect(self.settings) as client:
@@ -149,48 +138,47 @@ class Stack:
         while not all(worker.ready for worker in self.workers):
             for worker in self.workers:
                 worker.require_alive()
-                if message := worker.tend():
-                    self._report(message)
+            self.tend()
             if self._clock() > deadline:
                 late = next(worker for worker in self.workers if not worker.ready)
                 raise CommandError(
-                    f"{late.name} was not ready within {READY_TIMEOUT_S:.0f} s; its log says why: {late.log_path}",
+                    f"{late.name} did not count within {READY_TIMEOUT_S:.0f} s; its log says why: {late.log_path}",
                     Exit.DEFECT,
                 )
-            time.sleep(TEND_INTERVAL_S / 4)
+            time.sleep(TEND_INTERVAL_S)
 
     def _stop_workers(self) -> None:
         for worker in self.workers:
             worker.ask_to_stop()
         for worker in self.workers:
-            worker.stop(self.settings.shutdown_limit_s + 5)
+            worker.stop(self.settings.shutdown_limit_s + STOP_MARGIN_S)
 
     def _remember(self, *, ready: bool) -> None:
-        pid = os.getpid()
+        pid, folder = os.getpid(), self.settings.data_dir
         ourselves = ManagedProcess(
-            SUPERVISOR, ProcessIdentity(pid, start_of(pid) or ""), self.settings.data_dir / "logs" / "supervisor.log"
+            SUPERVISOR, ProcessIdentity(pid, start_of(pid) or ""), folder / "logs" / f"{SUPERVISOR}.log"
         )
-        given = given_settings(self.settings, secrets=False)
-        remember_daemon(self.settings.data_dir, ourselves, supervisor_address(given, self._wanted_workers, ready=ready))
+        address = supervisor_address(
+            given_settings(self.settings, secrets=False),
+            workers=self._wanted_workers,
+            ready=ready,
+            sources={}
+            if self.kafka is None or self.clickhouse is None
+            else {
+                "kafka": self.kafka.source,
+                "clickhouse": self.clickhouse.source,
+            },
+        )
+        remember_daemon(folder, ourselves, address)
 
 
-def _kafka(settings: Settings, *, given: bool) -> RunningKafka:
-    return RunningKafka(settings.kafka_bootstrap, "given") if given else start_kafka(settings.data_dir)
-
-
-def _clickhouse(settings: Settings, *, given: bool) -> RunningClickHouse:
-    if not given:
-        return start_clickhouse(settings.data_dir)
-    address = urlsplit(settings.clickhouse_url)
-    secure = address.scheme == "https"
-    return RunningClickHouse(
-        address.hostname or "",
-        address.port or (8443 if secure else 8123),
-        settings.clickhouse_user,
-        settings.clickhouse_password.get_secret_value(),
-        "given",
-        secure=secure,
-    )
+def _with_addresses(settings: Settings, kafka: RunningKafka, clickhouse: RunningClickHouse) -> Settings:
+    found: dict[str, Any] = {"kafka_bootstrap": kafka.bootstrap}
+    if clickhouse.source != "given":
+        found |= {"clickhouse_url": clickhouse.url, "clickhouse_user": clickhouse.user}
+        found |= {"clickhouse_password": clickhouse.password} if clickhouse.password else {}
+    given = {name: getattr(settings, name) for name in settings.model_fields_set}
+    return Settings.load(**{**given, **found})
 
 
 @contextmanager
