@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from fleetmeter_schemas.fields import LABEL_KEY_LENGTH, LABEL_VALUE_LENGTH, LABELS_MAX
+from fleetmeter_schemas.fields import LABEL_KEY_LENGTH, LABEL_VALUE_LENGTH, LABELS_MAX, NO_CONTROL
 from fleetmeter_schemas.timestamps import parse_rfc3339, to_rfc3339
 
 
@@ -38,8 +38,6 @@ def _has_control(text: str) -> bool:
 
 def _labels_check(value: Any) -> Any:
     """A labels object; the Python type is a dict of str to str."""
-    if value is None:
-        return None
     if not isinstance(value, dict) or not all(isinstance(k, str) and isinstance(v, str) for k, v in value.items()):
         raise PydanticCustomError("wrong_type", "labels must be an object whose values are all strings")
     if len(value) > LABELS_MAX:
@@ -59,5 +57,26 @@ def _labels_check(value: Any) -> Any:
 Text = str
 Quantity = int
 SignedQuantity = int
-Moment = Annotated[str, BeforeValidator(_moment_text), AfterValidator(_moment_check)]
-Labels = Annotated[dict[str, str], BeforeValidator(_labels_check)]
+Moment = Annotated[
+    str,
+    BeforeValidator(_moment_text),
+    AfterValidator(_moment_check),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
+Labels = Annotated[
+    dict[str, str],
+    BeforeValidator(_labels_check),
+    WithJsonSchema(
+        {
+            "type": "object",
+            "maxProperties": LABELS_MAX,
+            "propertyNames": {"minLength": 1, "maxLength": LABEL_KEY_LENGTH, "pattern": NO_CONTROL},
+            "additionalProperties": {
+                "type": "string",
+                "minLength": 1,
+                "maxLength": LABEL_VALUE_LENGTH,
+                "pattern": NO_CONTROL,
+            },
+        }
+    ),
+]

@@ -10,7 +10,7 @@ from fleetmeter_schemas.reasons import Reason
 
 HEADER = """# Events
 
-<!-- Made from fleetmeter_schemas by `fleetmeter schema docs`; a test fails when it is out of date. -->
+<!-- Made from fleetmeter_schemas by `python -m fleetmeter_schemas`; a test fails when it is out of date. -->
 
 Every event is a [CloudEvent](https://github.com/cloudevents/spec) 1.0 with `specversion`, `type`, `id`, `source`,
 `subject` (the account that pays) and `time` (RFC 3339). `(source, id)` is its identity: the same pair is counted once.

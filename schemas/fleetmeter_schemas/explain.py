@@ -5,6 +5,8 @@ The native core refuses fast and gives a number and a field; here pydantic looks
 
 from __future__ import annotations
 
+from typing import Any
+
 import orjson
 
 from fleetmeter_schemas.envelope import EventRejected, parse_event
@@ -30,11 +32,18 @@ def explain(code: int, field: str, payload: bytes) -> str:
     try:
         parse_event(obj)
     except EventRejected as rejected:
-        if rejected.reason is reason:
+        if (rejected.reason, rejected.field) == (reason, field):
             return f"{rejected} [{reason.sentence}]"
-    if isinstance(obj, dict) and reason in {Reason.TOO_OLD, Reason.IN_FUTURE}:
-        return f"time: {obj.get('time')!r}. {reason.sentence}"
+    if reason in {Reason.TOO_OLD, Reason.IN_FUTURE}:
+        return f"{prefix}{_value_at(obj, field)!r}. {reason.sentence}"
     return f"{prefix}{reason.sentence}"
+
+
+def _value_at(obj: Any, path: str) -> Any:
+    """The value at a dotted path; None where there is none."""
+    for name in path.split("."):
+        obj = obj.get(name) if isinstance(obj, dict) else None
+    return obj
 
 
 def _syntax_problem(payload: bytes) -> str:

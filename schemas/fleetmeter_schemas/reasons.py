@@ -21,9 +21,12 @@ class Reason(Enum):
     DUPLICATE_KEY = (8, "A field stands more than once, so that its value is ambiguous. Send each field once.")
     MISSING_FIELD = (9, "A required field is missing, null or empty. Fill it in.")
     WRONG_TYPE = (10, "A field has the wrong JSON type. Send it in the type that the schema names.")
-    BAD_VALUE = (11, "A field's text is not allowed: too long, not one of the choices, or with control characters.")
+    BAD_VALUE = (
+        11,
+        "A text is empty, too long, not one of the choices, or has control characters. Send one that is allowed.",
+    )
     UNKNOWN_TYPE = (12, "The event type is not known to this worker. Check its spelling, or upgrade the workers.")
-    BAD_TIME = (13, "The time is not RFC 3339 with an offset, such as 2026-03-01T12:00:00.000Z.")
+    BAD_TIME = (13, "The time is not RFC 3339 with an offset. Send it like 2026-03-01T12:00:00.000Z.")
     FRACTION = (14, "A quantity has a fraction or an exponent. Send whole numbers in the field's unit.")
     NEGATIVE = (15, "A quantity is below zero. Quantities are counts; corrections are adjustment events.")
     OVERFLOW = (16, "A quantity is above the field's cap. Check the unit; split what is really that large.")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from fleetmeter_schemas.reasons import Reason
+from fleetmeter_schemas.timestamps import parse_rfc3339
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +17,13 @@ class Violation:
     field: str
     reason: Reason
     sentence: str
+
+
+def _amount(value: Any) -> int | None:
+    """What is compared: a quantity, or the instant of a time (texts of one instant can differ); None where absent."""
+    if isinstance(value, str):
+        return parse_rfc3339(value) if value else None
+    return cast("int | None", value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +61,11 @@ class NotAbove:
 
     def check(self, values: Mapping[str, Any]) -> Violation | None:
         """The violation, if any."""
-        value, limit = values.get(self.field), values.get(self.limit)
+        value, limit = _amount(values.get(self.field)), _amount(values.get(self.limit))
         if value is None or limit is None or value <= limit:
             return None
-        return Violation(
-            self.field, Reason.PART_EXCEEDS_WHOLE, f"{self.field} = {value} is more than {self.limit} = {limit}"
-        )
+        shown = f"{self.field} = {values[self.field]} is more than {self.limit} = {values[self.limit]}"
+        return Violation(self.field, Reason.PART_EXCEEDS_WHOLE, shown)
 
     def as_spec(self) -> dict[str, Any]:
         """The row of the native core's table."""

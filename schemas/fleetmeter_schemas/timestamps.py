@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 _RFC3339 = re.compile(
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt]([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]{1,9}))?"
     r"(?:[Zz]|([+-])([0-9]{2}):([0-9]{2}))"
 )
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def parse_rfc3339(text: str) -> int:
@@ -37,8 +38,7 @@ def parse_rfc3339(text: str) -> int:
 
 def format_rfc3339(micros: int) -> str:
     """The RFC 3339 time, in UTC with six digits, of microseconds since the epoch."""
-    seconds, fraction = divmod(micros, 1_000_000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{fraction:06d}Z"
+    return to_rfc3339(_EPOCH + timedelta(microseconds=micros))
 
 
 def to_rfc3339(value: datetime) -> str:
