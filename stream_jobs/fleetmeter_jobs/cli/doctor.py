@@ -75,7 +75,7 @@ def check_native() -> Prerequisite:
         "native core",
         ok=found,
         found="built" if found else "not built",
-        how_to_get="Get a Rust toolchain (https://rustup.rs), then run `pip install --force-reinstall fleetmeter` again "
+        how_to_get="Get a Rust toolchain (https://rustup.rs), then `pip install --force-reinstall fleetmeter` "
         "(in a clone: `make setup`).",
         needed_for="workers",
     )

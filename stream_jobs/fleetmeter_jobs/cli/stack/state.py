@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from fleetmeter_local import DaemonState, daemon_state
+from fleetmeter_local import DaemonState, daemon_state, find_clickhouse, find_kafka
 
 SUPERVISOR: Final = "supervisor"
 _SETTING: Final = "setting."
 _SOURCE: Final = "source."
-_ENGINES: Final = (("kafka", "bootstrap", "kafka_bootstrap"), ("clickhouse", "url", "clickhouse_url"))
 
 
 def supervisor_address(
@@ -54,8 +53,9 @@ def running_settings(data_dir: Path) -> dict[str, str]:
             if name.startswith(_SETTING)
         }
     found = {}
-    for daemon, key, setting in _ENGINES:
-        state = daemon_state(data_dir, daemon)
-        if state is not None and state.is_alive() and key in state.address:
-            found[setting] = state.address[key]
+    if kafka := find_kafka(data_dir):
+        found["kafka_bootstrap"] = kafka.bootstrap
+    if clickhouse := find_clickhouse(data_dir):
+        found |= {"clickhouse_url": clickhouse.url, "clickhouse_user": clickhouse.user}
+        found |= {"clickhouse_password": clickhouse.password} if clickhouse.password else {}
     return found

@@ -123,7 +123,9 @@ def _part(state: DaemonState) -> Part:
         said = "up" if is_ready(state) else "starting"
     elif alive and state.name.startswith("worker-"):
         said, ok = _worker_state(address.get("web"))
-    where = address.get("bootstrap") or address.get("url") or address.get("web") or ""
+    where = address.get("bootstrap") or address.get("web") or ""
+    if "host" in address:
+        where = f"http://{address['host']}:{address['port']}"
     restarts = int(address.get("restarts", "0"))
     return Part(state.name, said, ok, where, state.identity.pid if alive else None, restarts, state.log_path)
 
