@@ -92,11 +92,7 @@ class ClientSettings(BaseModel):
         try:
             return cls(**options)
         except ValidationError as error:
-            lines = []
-            for problem in error.errors(include_url=False):
-                where = ".".join(map(str, problem["loc"])) or "settings"
-                lines.append(f"{where}: {problem['msg'].removeprefix('Value error, ')} (given: {problem['input']!r})")
-            raise ClientSettingsError("\n".join(lines)) from error
+            raise ClientSettingsError(problems_of(error)) from error
 
     def librdkafka(self, bootstrap: str) -> dict[str, Any]:
         """The options of librdkafka's producer."""
@@ -113,3 +109,15 @@ class ClientSettings(BaseModel):
             # Above the largest event, below what brokers take by default (1 MiB and some).
             "message.max.bytes": max(1_000_000, self.event_limit_bytes + 64 * _KIB),
         }
+
+
+def problems_of(error: ValidationError) -> str:
+    """What is wrong with settings: one line for each, with the name, the problem and the value given."""
+    lines = []
+    for problem in error.errors(include_url=False):
+        where = ".".join(map(str, problem["loc"]))
+        message = problem["msg"].removeprefix("Value error, ")
+        # Kafka's options hold passwords, which must not get into a log.
+        given = "" if not where or where.startswith("kafka") else f" (given: {problem['input']!r})"
+        lines.append(f"{where}: {message}{given}" if where else message)
+    return "\n".join(lines)
