@@ -22,9 +22,9 @@ from fleetmeter_sql.errors import BadParameterError
 
 ParameterValue = str | int | date | datetime
 
-_RELATIVE = re.compile(r"now(?:(?P<sign>[+-])(?P<amount>\d{1,6})(?P<unit>[smhd]))?")
+_RELATIVE = re.compile(r"now(?:(?P<sign>[+-])(?P<amount>[0-9]{1,6})(?P<unit>[smhd]))?")
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _LAST_SECOND: Final = 2**32 - 1
 """The last moment that a ClickHouse DateTime can hold, in seconds since the epoch: in February 2106."""
 _LAST_DAY: Final = date(2149, 6, 6)
@@ -36,7 +36,7 @@ def _string(value: ParameterValue, _now: datetime) -> str:
 
 
 def _uint32(value: ParameterValue, _now: datetime) -> str:
-    if isinstance(value, bool) or not re.fullmatch(r"\d{1,10}", str(value)) or int(str(value)) > 2**32 - 1:
+    if isinstance(value, bool) or not re.fullmatch(r"[0-9]{1,10}", str(value)) or int(str(value)) > 2**32 - 1:
         raise ValueError("is not a whole number from 0 to 4294967295")
     return str(int(str(value)))
 

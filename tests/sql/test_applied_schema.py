@@ -7,7 +7,7 @@ import re
 import pytest
 from clickhouse_connect.driver.client import Client
 from fleetmeter_schemas.native_spec import ledger_dimensions, ledger_measures
-from fleetmeter_schemas.tables import LEDGER, TABLES, Column
+from fleetmeter_schemas.tables import LEDGER, TABLES, Column, Table
 from fleetmeter_sql import load_migrations
 
 pytestmark = pytest.mark.clickhouse
@@ -30,9 +30,9 @@ def columns_of(client: Client, table: str) -> list[tuple[str, str, str]]:
 
 
 @pytest.mark.parametrize("table", TABLES.values(), ids=lambda table: table.name)
-def test_tables_have_the_declared_columns_in_order(migrated: Client, table: object) -> None:
-    declared = [(c.name, c.clickhouse_type, c.comment) for c in table.columns]  # type: ignore[attr-defined]
-    assert columns_of(migrated, table.name) == declared  # type: ignore[attr-defined]
+def test_tables_have_the_declared_columns_in_order(migrated: Client, table: Table) -> None:
+    declared = [(c.name, c.clickhouse_type, c.comment) for c in table.columns]
+    assert columns_of(migrated, table.name) == declared
 
 
 @pytest.mark.parametrize("view", SPANS)

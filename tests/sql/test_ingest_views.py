@@ -48,7 +48,14 @@ def test_commits_of_a_partition_add_up_over_table_partitions(migrated: Client, i
     insert("ledger", [marker(3, 100, 110, watermark="2026-11-30 23:59:59.25")])
     # 5 records with 8 events (6 counted, 1 known already, 1 in quarantine), 2 aborted records, 1 control record.
     odd = {"records": 5, "aborted_offsets": 2, "control_offsets": 1}
-    events = {"events_in": 8, "accepted": 6, "duplicates": 1, "rejected": 1, "unknown_fields": 9, "overflowed_labels": 2}
+    events = {
+        "events_in": 8,
+        "accepted": 6,
+        "duplicates": 1,
+        "rejected": 1,
+        "unknown_fields": 9,
+        "overflowed_labels": 2,
+    }
     later = {"table_partition": 202612, "committed_at": "2026-12-01 00:00:05.5", "watermark": "2026-11-30 23:00:00"}
     insert("ledger", [marker(3, 110, 118, **odd, **events, **later)])
     answer = migrated.query("SELECT * FROM ingest_positions")
@@ -127,7 +134,9 @@ COMPLETENESS = (
 
 
 def test_a_topic_is_complete_up_to_its_slowest_partition(migrated: Client, insert: Insert) -> None:
-    insert("ledger", [marker(0, 0, 5, watermark="2026-11-20 10:00:00"), marker(1, 0, 5, watermark="2026-11-20 09:00:00")])
+    insert(
+        "ledger", [marker(0, 0, 5, watermark="2026-11-20 10:00:00"), marker(1, 0, 5, watermark="2026-11-20 09:00:00")]
+    )
     insert("ledger", [marker(0, 0, 5, watermark="2026-11-20 08:00:00", topic="slow")])
     assert rows(migrated, COMPLETENESS.replace("ORDER", "WHERE topic = 't' ORDER")) == [
         (0, "2026-11-20 10:00:00.000000", "2026-11-20 09:00:00.000000", False),
@@ -137,7 +146,9 @@ def test_a_topic_is_complete_up_to_its_slowest_partition(migrated: Client, inser
 
 
 def test_looking_at_one_partition_does_not_hide_the_slowest(migrated: Client, insert: Insert) -> None:
-    insert("ledger", [marker(0, 0, 5, watermark="2026-11-20 10:00:00"), marker(1, 0, 5, watermark="2026-11-20 09:00:00")])
+    insert(
+        "ledger", [marker(0, 0, 5, watermark="2026-11-20 10:00:00"), marker(1, 0, 5, watermark="2026-11-20 09:00:00")]
+    )
     assert rows(migrated, COMPLETENESS.replace("ORDER", "WHERE partition = 0 ORDER")) == [
         (0, "2026-11-20 10:00:00.000000", "2026-11-20 09:00:00.000000", False)
     ]

@@ -61,7 +61,9 @@ def test_accounts_types_and_times_keep_rows_apart(migrated: Client, usage: Calla
     key = "event_type, account_id"
     eve, midnight = datetime(2026, 11, 20, 23, tzinfo=UTC), datetime(2026, 11, 21, tzinfo=UTC)
     late = {"fallback": (0, 16), "generation": (4, 0)}
-    assert rows(migrated, f"SELECT {key}, toUnixTimestamp(hour), requests, fallbacks FROM usage_hours ORDER BY ALL") == [
+    assert rows(
+        migrated, f"SELECT {key}, toUnixTimestamp(hour), requests, fallbacks FROM usage_hours ORDER BY ALL"
+    ) == [
         ("fallback", "acme", midnight.timestamp(), *late["fallback"]),
         ("generation", "acme", eve.timestamp(), 3, 0),
         ("generation", "acme", midnight.timestamp(), *late["generation"]),
@@ -116,7 +118,15 @@ def test_markers_and_blobs_are_not_usage(
     insert(
         "ledger",
         [
-            {**where, "row_kind": "marker", "next_offset": 9, "records": 9, "events_in": 9, "accepted": 9, "commits": 1},
+            {
+                **where,
+                "row_kind": "marker",
+                "next_offset": 9,
+                "records": 9,
+                "events_in": 9,
+                "accepted": 9,
+                "commits": 1,
+            },
             {**where, "row_kind": "blob", "blob_offset": 3, "blob": "identities"},
             {"row_kind": "blob", "blob": "0123456789abcdef"},
         ],
