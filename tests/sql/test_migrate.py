@@ -106,7 +106,9 @@ def test_pending_says_what_would_be_applied_and_changes_nothing(fresh_client: Cl
     assert pending_migrations(fresh_client, database, migrations=[FIRST, TABLE]) == [TABLE]
 
 
-def test_two_at_once_end_in_the_same_schema(clickhouse: RunningClickHouse, database: str) -> None:
+def test_several_at_once_end_in_the_same_schema(clickhouse: RunningClickHouse, database: str) -> None:
+    with connect(clickhouse) as client:
+        client.command(f"DROP DATABASE {database} SYNC")
     barrier = threading.Barrier(4)
     failures: list[BaseException] = []
 

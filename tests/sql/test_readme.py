@@ -1,0 +1,55 @@
+"""What `sql/README.md` and the example grants tell people to run is something that ClickHouse understands."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from clickhouse_connect.driver.client import Client
+from fleetmeter_schemas.tables import LEDGER, QUARANTINE
+from fleetmeter_sql import load_query, run_query
+from fleetmeter_sql.named_queries import parse_query
+from fleetmeter_sql.statements import split_statements
+
+pytestmark = pytest.mark.clickhouse
+
+ROOM = Path(__file__).parents[2] / "sql"
+README = (ROOM / "README.md").read_text("utf-8")
+GRANTS = split_statements((ROOM / "read_only_grants.sql").read_text("utf-8"), "read_only_grants.sql")
+
+
+def test_the_retention_statement_runs(migrated: Client) -> None:
+    (statement,) = re.findall(r"ALTER TABLE .*;", README)
+    migrated.command(statement.replace("fleetmeter.", ""))
+
+
+def test_the_example_query_runs(migrated: Client) -> None:
+    (text,) = re.findall(r"```sql\n(-- .*?)```", README, re.DOTALL)
+    assert run_query(migrated, parse_query("example", text), {"account": "acme"}).result_rows == []
+
+
+def test_the_python_line_asks_an_existing_query_in_the_given_database(migrated: Client, database: str) -> None:
+    migrated.database = "default"
+    assert 'load_query("local_share"), {"account": "acme"}, database="fleetmeter"' in README
+    answer = run_query(migrated, load_query("local_share"), {"account": "acme"}, database=database)
+    assert list(answer.result_rows) == []
+
+
+@pytest.mark.parametrize("statement", GRANTS)
+def test_the_grants_are_valid_and_name_what_exists(migrated: Client, statement: str) -> None:
+    # Parsed only: the embedded engine has no roles.
+    migrated.query("SELECT formatQuery({s:String})", parameters={"s": statement})
+    for table in re.findall(r"fleetmeter\.(\w+)", statement):
+        exists = migrated.query("EXISTS TABLE {t:Identifier}", parameters={"t": table}).result_rows
+        assert exists == [(1,)], table
+    for column in re.findall(r"SELECT\((\w+)\)", statement):
+        assert column in {*LEDGER.column_names, *QUARANTINE.column_names}
+
+
+def test_the_grants_cover_all_but_the_subjects(migrated: Client) -> None:
+    granted = {
+        table for s in GRANTS for table in re.findall(r"GRANT SELECT ON fleetmeter\.(\w+) TO fleetmeter_reader", s)
+    }
+    there = {name for (name,) in migrated.query("SHOW TABLES").result_rows}
+    assert there - granted == {"usage_subjects"}
