@@ -41,7 +41,6 @@ class Installation:
     model: str
     quantization: str
     version: int = 1
-    deployed: bool = True
 
 
 @dataclass(slots=True)
@@ -55,7 +54,8 @@ class Account:
     local_share: float
     callers: list[Subjects]
     device_callers: list[Subjects]
-    installations: list[Installation]
+    deployed: list[Installation]
+    downloaded: list[Installation] = field(default_factory=list)
     owed_queries: float = 0.0
     outcome_ids: list[str] = field(default_factory=list)
 
@@ -66,9 +66,9 @@ def make_accounts(rng: Random, count: int) -> list[Account]:
 
 
 def new_installation(rng: Random) -> Installation:
-    """A fresh installation, not deployed yet."""
+    """A fresh installation."""
     device_class, bandwidth, model, quantization = pick(rng, DEVICE_CLASSES)
-    return Installation(f"i-{rng.getrandbits(64):016x}", device_class, bandwidth, model, quantization, deployed=False)
+    return Installation(f"i-{rng.getrandbits(64):016x}", device_class, bandwidth, model, quantization)
 
 
 def _account(rng: Random, number: int, weight: float) -> Account:
@@ -79,16 +79,14 @@ def _account(rng: Random, number: int, weight: float) -> Account:
         for kind, share in ACTOR_SHARES.items()
     }
     people = 2 + int(400 * weight)
-    installations = [new_installation(rng) for _ in range(1 + int(people * 0.8))]
-    for installation in installations:
-        installation.deployed = True
+    deployed = [new_installation(rng) for _ in range(1 + int(people * 0.8))]
     callers, device_callers = [], []
     for person in range(people):
         user = f"u-{number:04}-{person:04}"
         for conversation in range(rng.randint(1, 6)):
             who = {"user": user, "conversation": f"c-{rng.getrandbits(48):012x}-{conversation}"}
             callers.append(Subjects.of(who))
-            device_callers.append(Subjects.of({**who, "installation": pick(rng, installations).id}))
+            device_callers.append(Subjects.of({**who, "installation": pick(rng, deployed).id}))
     return Account(
         name=f"account-{number:04}",
         weight=weight,
@@ -96,5 +94,5 @@ def _account(rng: Random, number: int, weight: float) -> Account:
         local_share=rng.uniform(0.82, 0.94),
         callers=callers,
         device_callers=device_callers,
-        installations=installations,
+        deployed=deployed,
     )

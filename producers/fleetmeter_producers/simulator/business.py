@@ -52,32 +52,30 @@ def _outcome(rng: Random, account: Account, event_id: str) -> tuple[Body, Subjec
         fields["reverses"] = account.outcome_ids.pop()
     elif len(account.outcome_ids) < _MANY:
         account.outcome_ids.append(event_id)
-    return Body.of(OutcomeV1(name=name, **fields)), subjects
+    return Body.of(OutcomeV1, {"name": name, **fields}), subjects
 
 
 def _job(rng: Random) -> Body:
     gpu_ms = rng.randint(60_000, 40_000_000)
-    if chance(rng, 0.3):
-        return Body.of(JobV1(kind="premium_feature", feature="priority_support", status="ok", units=rng.randint(1, 20)))
-    return Body.of(
-        JobV1(
-            kind=pick(rng, ("fine_tuning", "distillation", "evaluation")),
-            base_model=pick(rng, ("llama-3.2-3b", "mistral-7b", "phi-4")),
-            result_model=f"custom-{rng.randint(1, 99)}",
-            status="ok",
-            training_tokens=rng.randint(100_000, 500_000_000),
-            gpu_ms=gpu_ms,
-            matrix_gflop=gpu_ms * 300,
-        )
-    )
+    fields: dict[str, Any] = {"kind": "premium_feature", "feature": "priority_support", "units": rng.randint(1, 20)}
+    if chance(rng, 0.7):
+        fields = {
+            "kind": pick(rng, ("fine_tuning", "distillation", "evaluation")),
+            "base_model": pick(rng, ("llama-3.2-3b", "mistral-7b", "phi-4")),
+            "result_model": f"custom-{rng.randint(1, 99)}",
+            "training_tokens": rng.randint(100_000, 500_000_000),
+            "gpu_ms": gpu_ms,
+            "matrix_gflop": gpu_ms * 300,
+        }
+    return Body.of(JobV1, {**fields, "status": "ok"})
 
 
 def _adjustment(rng: Random) -> Body:
-    return Body.of(
-        AdjustmentV1(
-            meter=pick(rng, ("output_tokens", "denoising_steps", "requests")),
-            quantity=-rng.randint(1, 50_000) if chance(rng, 0.8) else rng.randint(1, 50_000),
-            reason="Goodwill after a disturbance.",
-            reference=f"TICKET-{rng.randint(1000, 9999)}",
-        )
-    )
+    amount = rng.randint(1, 50_000)
+    fields = {
+        "meter": pick(rng, ("output_tokens", "denoising_steps", "requests")),
+        "quantity": -amount if chance(rng, 0.8) else amount,
+        "reason": "Goodwill after a disturbance.",
+        "reference": f"TICKET-{rng.randint(1000, 9999)}",
+    }
+    return Body.of(AdjustmentV1, fields)

@@ -54,17 +54,15 @@ def fallback(site: Site) -> Callable[[], Body]:
                 "wasted_matrix_gflop": matrix.gflop(MatrixShape.of(catalogue_entry(model)), passes),
                 "wasted_active_ms": 200 + output * rng.randint(30, 90),
             }
-        return Body.of(
-            FallbackV1(
-                model=model,
-                fallback_reason=reason,
-                region=site.region,
-                quantization=quantization,
-                query_class=pick(rng, _QUERY_CLASSES),
-                device_class=device_class,
-                project_id=f"project-{rng.randint(1, 5)}",
-                **wasted,
-            )
-        )
+        fields = {
+            "model": model,
+            "fallback_reason": reason,
+            "region": site.region,
+            "quantization": quantization,
+            "query_class": pick(rng, _QUERY_CLASSES),
+            "device_class": device_class,
+            "project_id": f"project-{rng.randint(1, 5)}",
+        }
+        return Body.of(FallbackV1, {**fields, **wasted})
 
     return make

@@ -6,6 +6,7 @@ A maker is made once for a server (its model and habits are fixed there) and the
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from random import Random
 from typing import Any, Final, NamedTuple
 
@@ -229,7 +230,7 @@ MAKERS: Final[dict[ActorKind, Callable[[Site], Maker]]] = {
 
 
 def _body(site: Site, **fields: Any) -> Body:
-    """A valid body out of the fields and what all generations have; checked by the contract, once."""
+    """A body out of the fields and what all generations have."""
     rng = site.rng
     common: dict[str, Any] = {
         "provider": "own-fleet",
@@ -246,7 +247,7 @@ def _body(site: Site, **fields: Any) -> Body:
         common["labels"] = {"app": pick(rng, _APPS), "team": pick(rng, _TEAMS)}
     if chance(rng, 0.2):
         common |= {"quality_ppm": rng.randint(400_000, 990_000), "complexity_ppm": rng.randint(10_000, 900_000)}
-    return Body.of(GenerationV1(**{**common, **fields}))
+    return Body.of(GenerationV1, {**common, **fields})
 
 
 def _input(rng: Random, *, cached: bool = False) -> dict[str, int]:
@@ -304,6 +305,7 @@ def _ms(count: int, per_s: float) -> int:
     return max(1, round(count * 1000 / per_s))
 
 
+@cache
 def catalogue_entry(name: str) -> ModelEntry:
     """A model that this version's catalogue has."""
     entry = load_catalogue().find(name)

@@ -5,6 +5,7 @@ These are the units of the oracle: it counts a planned event when the broker has
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from fleetmeter_schemas.reasons import Reason
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Body:
-    """The data of an event but for who asked, checked once and written once; many events may share it.
+    """The data of an event but for who asked, written once; many events may share it.
 
     `head` is its JSON without the closing brace: what follows in the canonical order are subjects and details.
     """
@@ -27,10 +28,13 @@ class Body:
     head: bytes
 
     @classmethod
-    def of(cls, event: EventData) -> Body:
-        """The body of a valid event."""
-        data = event.to_wire()
-        return cls(event.TYPE, event.SHORT, event.COUNT_MEASURE is not None, data, orjson.dumps(data)[:-1])
+    def of(cls, model: type[EventData], fields: Mapping[str, Any]) -> Body:
+        """The body with these fields; None means absent. The caller answers for their validity (and the tests check
+        it): validating each event again would cost more than making it."""
+        data = {name: fields[name] for name in model.model_fields if fields.get(name) is not None}
+        if len(data) != sum(value is not None for value in fields.values()):
+            raise TypeError(f"{model.__name__} has no field {', '.join(sorted(fields.keys() - model.model_fields))}")
+        return cls(model.TYPE, model.SHORT, model.COUNT_MEASURE is not None, data, orjson.dumps(data)[:-1])
 
 
 @dataclass(frozen=True, slots=True, eq=False)

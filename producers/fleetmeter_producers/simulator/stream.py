@@ -22,7 +22,8 @@ from fleetmeter_producers.simulator.servers import REGIONS, Identity, Names, Ser
 from fleetmeter_producers.wire import encode_event
 
 _LATE_FROM_S: Final = 180  # beyond the lateness that workers wait for before they call a minute complete
-_RECENT: Final = 4_096  # how many events back a duplicate may come from
+_REMEMBERED: Final = 1_024  # events of which a duplicate may come
+_REMEMBER_EVERY: Final = 8
 _DRAWN_AT_ONCE: Final = 1_024
 _NO_DETAILS: Final[dict[str, str]] = {}
 
@@ -85,10 +86,11 @@ class _Fleet:
             yield from self._rng.sample(MALFORMATIONS, len(MALFORMATIONS))
 
     def _remember(self, emission: Emission) -> None:
-        if len(self._recent) < _RECENT:
+        """Keep some of the recent events, for duplicates of them."""
+        if len(self._recent) < _REMEMBERED:
             self._recent.append(emission)
-        else:
-            self._recent[int(self._rng.random() * _RECENT)] = emission
+        elif self._number % _REMEMBER_EVERY == 0:
+            self._recent[int(self._rng.random() * _REMEMBERED)] = emission
 
     def _good(self, account: Account, kind: ActorKind, now_us: int) -> Emission:
         rng = self._rng
