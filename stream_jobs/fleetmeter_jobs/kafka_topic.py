@@ -45,7 +45,7 @@ def describe_topic(bootstrap: str, name: str) -> KafkaTopic:
     )
 
 
-def refuse_unfit(topic: KafkaTopic) -> None:
+def refuse_unfit(topic: KafkaTopic, bootstrap: str) -> None:
     """Raise TopicRefusedError, with the command that mends it, if records could vanish or carry a producer's clock."""
     fixes = []
     if topic.cleanup_policy != "delete":
@@ -59,7 +59,8 @@ def refuse_unfit(topic: KafkaTopic) -> None:
         reasons = "; ".join(f"{key}={value} ({why})" for key, value, _, why in fixes)
         changes = ",".join(f"{key}={wanted}" for key, _, wanted, _ in fixes)
         raise TopicRefusedError(
-            f"topic {topic.name} has {reasons}. Change it with `kafka-configs.sh --bootstrap-server ... --alter "
+            f"topic {topic.name} has {reasons}. Change it with `kafka-configs.sh --bootstrap-server {bootstrap} "
+            "--alter "
             f"--entity-type topics --entity-name {topic.name} --add-config {changes}`"
         )
 
@@ -67,7 +68,7 @@ def refuse_unfit(topic: KafkaTopic) -> None:
 def countable_topic_id(bootstrap: str, name: str) -> str:
     """The id of a topic that may be counted; raises as `describe_topic` and `refuse_unfit`."""
     topic = describe_topic(bootstrap, name)
-    refuse_unfit(topic)
+    refuse_unfit(topic, bootstrap)
     return topic.topic_id
 
 
@@ -75,7 +76,8 @@ def _as_job_error(bootstrap: str, name: str, error: KafkaException) -> JobError:
     cause = error.args[0]
     if cause.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
         return TopicRefusedError(
-            f"topic {name} does not exist on {bootstrap}. Create it with `kafka-topics.sh --bootstrap-server ... "
+            f"topic {name} does not exist on {bootstrap}. Create it with `kafka-topics.sh --bootstrap-server "
+            f"{bootstrap} "
             "--create "
             f"--topic {name} --partitions 4 --config message.timestamp.type=LogAppendTime`, or let `fleetmeter up` "
             "do it"

@@ -5,6 +5,7 @@ Runs in threads. Calls that wait for ClickHouse go on trying until `abandon`, wh
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +15,8 @@ import pyarrow as pa
 from fleetmeter_jobs.counting_core import new_core
 from fleetmeter_jobs.errors import CountingError
 from fleetmeter_jobs.ledger.commit import Commit, Committed, Lost, commit
-from fleetmeter_jobs.ledger.context import CommitContext, CommitObserver
+from fleetmeter_jobs.ledger.context import CommitContext, CommitObserver, HookPoint
+from fleetmeter_jobs.ledger.errors import StoreUnavailableError
 from fleetmeter_jobs.ledger.first_commit import ensure_hash_key, ensure_position
 from fleetmeter_jobs.ledger.position import Counts, PartitionId, Position
 from fleetmeter_jobs.ledger.restore import restore
@@ -23,6 +25,8 @@ from fleetmeter_jobs.ledger.side_rows import fact_rows, quarantine_rows, subject
 from fleetmeter_jobs.ledger.store import LedgerStore, SideRows
 from fleetmeter_jobs.pending import Pending
 from fleetmeter_jobs.settings import Settings
+
+log = logging.getLogger(__name__)
 
 
 class PartitionLedger:
@@ -41,10 +45,12 @@ class PartitionLedger:
         self._store, self._settings, self._core = store, settings, core
         self._topic_id = topic_id
         self._cancel = threading.Event()
+        self.trouble: StoreUnavailableError | None = None
+        """Why ClickHouse is being waited for now, if it is."""
         self._context = CommitContext(
             cancel=self._cancel,
             backoff=Backoff(first_s=settings.retry_wait_s, limit_s=settings.retry_wait_limit_s),
-            observer=observer or CommitObserver(),
+            observer=_Watch(self, observer or CommitObserver()),
         )
 
     def topic_id(self) -> str:
@@ -53,17 +59,27 @@ class PartitionLedger:
 
     def open(self, log_start: int, topic_id: str) -> Position:
         """The committed position; the first time, the log's start is committed as such."""
-        return ensure_position(self._store, self.partition, log_start, topic_id, self._context.now_ms(), self._context)
+        self._store.position(self.partition)  # what follows waits without a word: raise while nobody answers
+        try:
+            return ensure_position(
+                self._store, self.partition, log_start, topic_id, self._context.now_ms(), self._context
+            )
+        finally:
+            self.trouble = None
 
     def restore(self, position: Position) -> Any:
         """A core that knows every event committed before the position."""
+        self._store.hash_key()  # as above
         core = self._core(self._settings, ensure_hash_key(self._store, self._context))
         restore(self._store, core, self.partition, position)
         return core
 
     def commit(self, previous: Position, pending: Pending, flush: Any, topic_id: str) -> Committed | Lost:
         """Commit one flush with its side rows. See `ledger.commit` for what it raises."""
-        return commit(self._store, self._commit_of(previous, pending, flush, topic_id), self._context)
+        try:
+            return commit(self._store, self._commit_of(previous, pending, flush, topic_id), self._context)
+        finally:
+            self.trouble = None
 
     def advance_watermark(self, watermark_us: int, next_offset: int) -> None:
         """The partition is idle at `next_offset`, and known to hold nothing from before the watermark. Tried once."""
@@ -115,3 +131,22 @@ class PartitionLedger:
             *fact_rows(self.partition, pending.facts, label_keys=self._settings.label_keys),
             *subject_rows(pa.record_batch(flush.subjects)),
         )
+
+
+class _Watch(CommitObserver):
+    """Remembers the last error while a commit goes on trying, and passes everything on."""
+
+    def __init__(self, ledger: PartitionLedger, observer: CommitObserver) -> None:
+        self._ledger, self._observer = ledger, observer
+
+    def at(self, point: HookPoint, label: str) -> None:
+        self._observer.at(point, label)
+
+    def failed(self, label: str, error: StoreUnavailableError) -> None:
+        self._ledger.trouble = error
+        log.warning("%s waits: %s", label, error)
+        self._observer.failed(label, error)
+
+    def ghost(self, label: str) -> None:
+        log.warning("%s: ClickHouse logged the token and lost the rows; committing under the next attempt", label)
+        self._observer.ghost(label)

@@ -21,7 +21,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from faust.types import TP
@@ -62,6 +62,8 @@ class Ledger(Protocol):
 
     @property
     def partition(self) -> PartitionId: ...
+    @property
+    def trouble(self) -> JobError | None: ...
     def topic_id(self) -> str: ...
     def open(self, log_start: int, topic_id: str) -> Position: ...
     def restore(self, position: Position) -> Any: ...
@@ -110,7 +112,7 @@ class Processor:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.partition = ledger.partition
-        self.status = PartitionStatus()
+        self._status = PartitionStatus()
         self._tp = TP(self.partition.topic, self.partition.partition)
         self._ledger, self._kafka, self._limits, self._threads = ledger, kafka, limits, threads
         self._observer = observer or Observer()
@@ -135,10 +137,20 @@ class Processor:
 
     # Called by the worker
 
+    @property
+    def status(self) -> PartitionStatus:
+        """What the partition is doing now."""
+        trouble = self._ledger.trouble
+        if trouble is None or self._status.state is not State.COUNTING:
+            return self._status
+        waiting = replace(self._status)
+        waiting.failed(State.WAITING, trouble)
+        return waiting
+
     def start(self) -> None:
         """Begin, or go on after `stop`: what is in memory is used again if the ledger still agrees with it."""
         self._stopping = False
-        self.status.entered(State.STARTING)
+        self._status.entered(State.STARTING)
         self._task = asyncio.create_task(self._run(), name=f"count {self.partition}")
         self._task.add_done_callback(self._ended)
 
@@ -147,8 +159,8 @@ class Processor:
         if fetch.positioning != self._positioning:
             return  # from before the last seek
         self._inbox.append((fetch, acknowledge))
-        self.status.inbox_bytes += fetch.payload_bytes
-        if self.status.inbox_bytes >= self._limits.inbox_bytes and not self._holding:
+        self._status.inbox_bytes += fetch.payload_bytes
+        if self._status.inbox_bytes >= self._limits.inbox_bytes and not self._holding:
             self._holding = True
             self._kafka.hold(self._tp)
         self._wake.set()
@@ -167,13 +179,13 @@ class Processor:
             self._ledger.abandon()
             self._core = None
             log.warning("%s: the last commit is not confirmed after %.1f s; abandoned", self.partition, limit_s)
-        elif self.status.state is not State.STOPPED:
-            self.status.entered(State.RELEASED)
+        elif self._status.state is not State.STOPPED:
+            self._status.entered(State.RELEASED)
         return bool(done)
 
     def drained_at_ms(self) -> int | None:
         """Since when (this machine's clock) the log is known to have nothing that is not committed; None if it has."""
-        if self.status.state is not State.COUNTING or self._inbox or self._flight or not self._pending.empty:
+        if self._status.state is not State.COUNTING or self._inbox or self._flight or not self._pending.empty:
             return None
         return self._kafka.drained_at_ms(self._tp, self._pending.next_offset)
 
@@ -198,11 +210,11 @@ class Processor:
                 self._observer.restarted(error.domain)
                 if not error.retryable:
                     log.error("%s stops: %s", self.partition, error)
-                    self.status.failed(State.STOPPED, error)
+                    self._status.failed(State.STOPPED, error)
                     return
                 failures += 1
                 log.warning("%s waits: %s", self.partition, error)
-                self.status.failed(State.WAITING, error)
+                self._status.failed(State.WAITING, error)
                 await self._wait_after(failures)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
@@ -210,10 +222,10 @@ class Processor:
             log.error("%s stops: a defect of fleetmeter, please report it", self.partition, exc_info=defect)
             self._core = None
             self._kafka.stop_at(self._tp)
-            self.status.failed(State.STOPPED, defect)
+            self._status.failed(State.STOPPED, defect)
 
     async def _begin(self) -> None:
-        self.status.entered(State.STARTING)
+        self._status.entered(State.STARTING)
         topic_id = await self._threads.store(self._ledger.topic_id)
         log_start, log_end = await self._kafka.log_bounds(self._tp)
         position = await self._threads.store(self._ledger.open, log_start, topic_id)
@@ -225,14 +237,14 @@ class Processor:
             self._core = await self._threads.store(self._ledger.restore, position)
         self._topic_id, self._position = topic_id, position
         self._pending = Pending(position.next_offset, position.watermark_us)
-        self.status.next_offset, self.status.watermark_us = position.next_offset, position.watermark_us
+        self._status.next_offset, self._status.watermark_us = position.next_offset, position.watermark_us
         self._seek(position.next_offset)
-        self.status.entered(State.COUNTING)
+        self._status.entered(State.COUNTING)
         log.info("%s: counting from offset %s (log %s..%s)", self.partition, position.next_offset, log_start, log_end)
 
     def _seek(self, offset: int) -> None:
         self._inbox.clear()
-        self.status.inbox_bytes = 0
+        self._status.inbox_bytes = 0
         self._holding = False
         self._positioning = self._kafka.start_at(self._tp, offset)
 
@@ -243,7 +255,7 @@ class Processor:
         self._positioning = 0
         self._inbox.clear()
         self._unacknowledged.clear()
-        self.status.inbox_bytes = self.status.pending_events = 0
+        self._status.inbox_bytes = self._status.pending_events = 0
         if self._flight is not None:
             await asyncio.wait([self._flight])
             if (error := self._flight.exception()) is not None:
@@ -272,8 +284,8 @@ class Processor:
 
     async def _ingest(self) -> None:
         fetch, acknowledge = self._inbox.popleft()
-        self.status.inbox_bytes -= fetch.payload_bytes
-        if self._holding and self.status.inbox_bytes < self._limits.inbox_bytes // 2:
+        self._status.inbox_bytes -= fetch.payload_bytes
+        if self._holding and self._status.inbox_bytes < self._limits.inbox_bytes // 2:
             self._holding = False
             self._kafka.release(self._tp)
         if fetch.failure is not None:
@@ -287,7 +299,7 @@ class Processor:
         if self._pending.empty:
             self._pending_since = self._clock()
         await self._threads.core(self._pending.ingest, self._core, batches)
-        self.status.pending_events = self._core.pending_events
+        self._status.pending_events = self._core.pending_events
         self._unacknowledged.append((self._pending.next_offset, acknowledge))
 
     async def _on_gap(self, error: OffsetGapError) -> None:
@@ -315,6 +327,7 @@ class Processor:
 
     async def _launch(self) -> None:
         flush = await self._threads.core(self._core.flush)
+        self._status.pending_events = 0
         pending, self._pending = self._pending, Pending(self._pending.next_offset, self._pending.watermark_us)
         self._flight = asyncio.create_task(self._commit(pending, flush), name=f"commit {self.partition}")
         self._flight.add_done_callback(lambda _: self._wake.set())
@@ -332,10 +345,9 @@ class Processor:
         if isinstance(landed.outcome, Lost):
             raise _StartAgain(f"another worker committed from offset {landed.pending.first_offset} on")
         self._position = landed.outcome.position
-        self.status.next_offset = self._position.next_offset
-        self.status.watermark_us = max(self.status.watermark_us, landed.pending.watermark_us)
-        self.status.committed_at_s = time.time()
-        self.status.pending_events = self._core.pending_events
+        self._status.next_offset = self._position.next_offset
+        self._status.watermark_us = max(self._status.watermark_us, landed.pending.watermark_us)
+        self._status.committed_at_s = time.time()
         self._observer.committed(landed.pending, landed.flush, landed.outcome, landed.seconds)
         while self._unacknowledged and self._unacknowledged[0][0] <= self._position.next_offset:
             await self._unacknowledged.popleft()[1]()
@@ -371,7 +383,7 @@ class Processor:
         """No event can be missing before the moment at which the broker said that there is nothing more."""
         here = self._pending.next_offset
         drained_at_ms = self._kafka.drained_at_ms(self._tp, here)
-        if drained_at_ms is None or drained_at_ms * 1000 <= self.status.watermark_us:
+        if drained_at_ms is None or drained_at_ms * 1000 <= self._status.watermark_us:
             return
         try:
             await self._threads.store(self._ledger.advance_watermark, drained_at_ms * 1000, here)
@@ -380,7 +392,7 @@ class Processor:
                 raise
             log.warning("%s: the idle watermark waits: %s", self.partition, error)
         else:
-            self.status.watermark_us = drained_at_ms * 1000
+            self._status.watermark_us = drained_at_ms * 1000
 
 
 @dataclass(frozen=True, slots=True)
