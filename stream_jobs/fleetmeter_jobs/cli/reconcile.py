@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Final
 
 import typer
@@ -13,6 +14,7 @@ from fleetmeter_jobs.cli.app import command_app
 from fleetmeter_jobs.cli.exits import Exit
 from fleetmeter_jobs.cli.kafka import log_ends
 from fleetmeter_jobs.cli.options import DataDir, Given, Json, settings_of_stack
+from fleetmeter_jobs.cli.oracle import Comparison, compare, read_oracle
 from fleetmeter_jobs.cli.output import console, print_json, print_table, progress
 from fleetmeter_jobs.ledger.clickhouse_store import ClickHouseStore
 from fleetmeter_jobs.reconcile import Line, Report, describe, reconcile
@@ -21,6 +23,7 @@ from fleetmeter_jobs.settings import Settings
 app = command_app()
 
 POLL_S: Final = 0.25
+SHOWN_DIFFERENCES: Final = 20
 
 Wait = Annotated[
     float, typer.Option("--wait", min=0, metavar="SECONDS", help="Wait so long for pending records to be counted.")
@@ -40,8 +43,19 @@ COLUMNS: Final = (
 )
 
 
+OracleFile = Annotated[
+    Path | None, typer.Option("--oracle", help="Compare with what `fleetmeter simulate` says must be counted.")
+]
+
+
 @app.command("reconcile")
-def reconcile_command(wait: Wait = 0.0, as_json: Json = False, data_dir: DataDir = None, setting: Given = None) -> None:
+def reconcile_command(
+    wait: Wait = 0.0,
+    oracle: OracleFile = None,
+    as_json: Json = False,
+    data_dir: DataDir = None,
+    setting: Given = None,
+) -> None:
     """Prove that every Kafka record was counted exactly once; exit 1 if not.
 
     Offsets, events, rollup rows and quarantine rows are counted independently of one another and compared, for each
@@ -51,12 +65,16 @@ def reconcile_command(wait: Wait = 0.0, as_json: Json = False, data_dir: DataDir
     Example: fleetmeter reconcile --wait 60 --json
     """
     settings = settings_of_stack(data_dir, setting)
+    expected = None if oracle is None else read_oracle(oracle)
     report = drained_report(settings, wait, quiet=as_json)
-    ok = report.ok and not (wait and report.total.pending)
+    comparison = None if expected is None else compare(settings, expected, report.total)
+    ok = report.ok and not (wait and report.total.pending) and not (comparison and comparison.differences)
     if as_json:
-        print_json({**report.as_dict(), "ok": ok})
+        print_json(report.as_dict() | {"ok": ok} | ({"oracle": comparison.as_dict()} if comparison else {}))
     else:
         print_report(report)
+        if comparison is not None:
+            print_comparison(comparison)
     if not ok:
         raise typer.Exit(Exit.NO)
 
@@ -111,6 +129,17 @@ def verdict(report: Report) -> Text:
         return Text(f"NOT RECONCILED: {counts}; see the problems above.", "bold red")
     pending = f"; {total.pending:,} records wait to be counted" if total.pending else ""
     return Text(f"Reconciled: {counts}{pending}.", "bold green")
+
+
+def print_comparison(comparison: Comparison) -> None:
+    """The comparison with an oracle, for people: the first differences, or that there are none."""
+    for difference in comparison.differences[:SHOWN_DIFFERENCES]:
+        console.print(Text(difference, "red"))
+    count = len(comparison.differences)
+    if count > SHOWN_DIFFERENCES:
+        console.print(Text(f"... and {count - SHOWN_DIFFERENCES:,} more; --json prints all.", "red"))
+    if not count:
+        console.print(Text(f"All {comparison.figures:,} figures of the oracle are met.", "bold green"))
 
 
 def _numbers(line: Line) -> list[int]:

@@ -1,0 +1,105 @@
+"""`fleetmeter demo`: the whole pipeline on this machine, from a simulated fleet to reconciled rollups."""
+
+from __future__ import annotations
+
+import signal
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from confluent_kafka.admin import AdminClient
+from fleetmeter_producers.simulator import SimulationConfig
+from rich.text import Text
+
+from fleetmeter_jobs.cli.app import command_app
+from fleetmeter_jobs.cli.clickhouse import connect
+from fleetmeter_jobs.cli.demo_screen import draw
+from fleetmeter_jobs.cli.demo_story import Story, tell
+from fleetmeter_jobs.cli.exits import Exit
+from fleetmeter_jobs.cli.options import Given, Json, own_settings
+from fleetmeter_jobs.cli.oracle import compare, read_oracle
+from fleetmeter_jobs.cli.output import console, notes, print_json
+from fleetmeter_jobs.cli.reconcile import drained_report
+from fleetmeter_jobs.cli.simulate import run_simulation
+from fleetmeter_jobs.cli.stack.supervisor import Stack
+from fleetmeter_jobs.settings import Settings
+
+app = command_app()
+
+DRAIN_LIMIT_S: Final = 180.0
+DELETE_TIMEOUT_S: Final = 30.0
+
+Events = Annotated[int, typer.Option("--events", "-n", min=1_000, help="Events, faulty ones included.")]
+Workers = Annotated[int, typer.Option("--workers", "-w", min=1, max=16, help="Worker processes.")]
+Seed = Annotated[int, typer.Option("--seed", help="Another seed, another fleet.")]
+
+
+@app.command()
+def demo(
+    events: Events = 200_000, workers: Workers = 2, seed: Seed = 7, as_json: Json = False, setting: Given = None
+) -> None:
+    """Simulate a fleet, count its events, and show that none is lost or counted twice; exit 1 if one is.
+
+    Everything runs in a temporary folder and is gone afterwards. Kafka and ClickHouse are started here unless their
+    addresses are given.
+
+    Example: fleetmeter demo --events 500000
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    started = time.monotonic()
+    config = SimulationConfig.of(events=events, seed=seed)
+    with (
+        tempfile.TemporaryDirectory(prefix="fleetmeter-demo-") as folder,
+        _apart(own_settings(Path(folder), setting)) as settings,
+        Stack(settings, workers=workers, report=_step) as stack,
+    ):
+        story = _run(stack.settings, config, Path(folder) / "oracle.json", workers, quiet=as_json)
+        _step("Stopping everything")
+    if as_json:
+        print_json(story.as_dict())
+    else:
+        console.print(draw(story, seconds=time.monotonic() - started))
+    if not story.ok:
+        raise typer.Exit(Exit.NO)
+
+
+def _run(settings: Settings, config: SimulationConfig, oracle: Path, workers: int, *, quiet: bool) -> Story:
+    """The story of one simulation on a stack that is up."""
+    began = time.monotonic()
+    summary = run_simulation(config, settings, oracle, quiet=quiet)
+    _step(f"Kafka has acknowledged {summary.records:,} records; waiting until the workers have committed them")
+    report = drained_report(settings, DRAIN_LIMIT_S, quiet=quiet)
+    counted_s = time.monotonic() - began
+    _step("Comparing every figure with the oracle")
+    comparison = compare(settings, read_oracle(oracle), report.total)
+    with connect(settings, database=settings.clickhouse_database) as client:
+        return tell(client, settings, summary, report, comparison, workers=workers, counted_s=counted_s)
+
+
+@contextmanager
+def _apart(settings: Settings) -> Iterator[Settings]:
+    """Settings with a topic and a database of the demo's own on engines that were given, which may hold somebody's
+    data. Both are deleted afterwards; what is started here goes with its folder."""
+    mark = uuid.uuid4().hex[:8]
+    topic = f"fleetmeter.demo-{mark}" if "kafka_bootstrap" in settings.model_fields_set else None
+    database = f"fleetmeter_demo_{mark}" if "clickhouse_url" in settings.model_fields_set else None
+    own = {"topic": topic, "clickhouse_database": database}
+    given = {name: getattr(settings, name) for name in settings.model_fields_set}
+    try:
+        yield Settings.load(**{**given, **{name: value for name, value in own.items() if value is not None}})
+    finally:
+        if topic is not None:
+            admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap, "log_level": 2})
+            admin.delete_topics([topic], request_timeout=DELETE_TIMEOUT_S)[topic].result()
+        if database is not None:
+            with connect(settings) as client:
+                client.command(f"DROP DATABASE IF EXISTS {database} SYNC")
+
+
+def _step(message: str) -> None:
+    notes.print(Text(f"  {message}", "dim"), soft_wrap=True)
