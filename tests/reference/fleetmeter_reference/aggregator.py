@@ -157,11 +157,12 @@ class Reference:
         if found.refused is not None:
             raise found.refused
         read = judge(found.event, self._limits.label_keys)
-        if read.time_us < append_time_us - self._limits.horizon_us:
+        # Whatever the limits, a minute has to fit into 32 bits of epoch seconds.
+        if read.time_us < max(append_time_us - self._limits.horizon_us, 0):
             raise Refused("too_old", "time")
-        if read.time_us > append_time_us + self._limits.future_us:
+        if read.time_us > append_time_us + self._limits.future_us or read.time_us // MINUTE_US * 60 >= 2**32 - 60:
             raise Refused("in_future", "time")
-        counters = Counters(events_in=1, max_event_time_us=max(0, read.time_us))
+        counters = Counters(events_in=1, max_event_time_us=read.time_us)
         if (read.source, read.id) in self._known:
             return replace(counters, duplicates=1)
         self._known.add((read.source, read.id))

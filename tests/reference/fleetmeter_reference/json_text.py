@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NoReturn
 
 DEEPEST = 64
@@ -32,13 +34,16 @@ class Object:
 
     members: list[tuple[str, Any]]
 
-    def first(self, key: str) -> Any:
-        """The value of the first member with a key; None where there is none."""
-        return next((value for name, value in self.members if name == key), None)
+    @cached_property
+    def last(self) -> dict[str, Any]:
+        """The value of each key; of a repeated one the last."""
+        return dict(self.members)
 
-    def count(self, key: str) -> int:
-        """How many members have a key."""
-        return sum(name == key for name, _ in self.members)
+    @cached_property
+    def repeated(self) -> frozenset[str]:
+        """The keys that stand more than once."""
+        counts = Counter(key for key, _ in self.members)
+        return frozenset(key for key, count in counts.items() if count > 1)
 
 
 def depth(text: str) -> int:

@@ -21,7 +21,7 @@ def judge(event: Any, label_keys: Collection[str]) -> Read:
     if not isinstance(event, Object):
         raise Refused("not_an_object")
     for key in KNOWN_ATTRIBUTES:
-        if event.count(key) > 1:
+        if key in event.repeated:
             raise Refused("duplicate_key", key)
     if _attribute(event, "specversion") != "1.0":
         raise Refused("bad_value", "specversion")
@@ -33,7 +33,7 @@ def judge(event: Any, label_keys: Collection[str]) -> Read:
         time_us = microseconds(_attribute(event, "time"))
     except BadTime:
         raise Refused("bad_time", "time") from None
-    data = event.first("data")
+    data = event.last.get("data")
     if data is None:
         raise Refused("missing_field", "data")
     if not isinstance(data, Object):
@@ -46,12 +46,13 @@ def judge(event: Any, label_keys: Collection[str]) -> Read:
 def _read_data(model: type[EventData], data: Object, label_keys: Collection[str]) -> tuple[dict[str, Any], int]:
     table = field_table(model)
     for spec in table:
-        if data.count(spec.name) > 1:
+        if spec.name in data.repeated:
             raise Refused("duplicate_key", f"data.{spec.name}")
     values: dict[str, Any] = {}
-    ignored = sum(key not in {spec.name for spec in table} for key, _ in data.members)
+    names = {spec.name for spec in table}
+    ignored = sum(key not in names for key, _ in data.members)
     for spec in table:
-        value = data.first(spec.name)
+        value = data.last.get(spec.name)
         if spec.kind is Kind.LABELS and value is not None:
             canonical, dropped = read_labels(value, f"data.{spec.name}", label_keys)
             ignored += dropped
@@ -68,7 +69,7 @@ def _read_data(model: type[EventData], data: Object, label_keys: Collection[str]
 
 
 def _attribute(event: Object, name: str) -> str:
-    value = event.first(name)
+    value = event.last.get(name)
     if value is None:
         raise Refused("missing_field", name)
     if not isinstance(value, str):

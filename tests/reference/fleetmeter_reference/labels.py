@@ -14,15 +14,14 @@ def read_labels(value: Any, path: str, allowed: Collection[str]) -> tuple[str, i
     """The canonical text of the labels with allowed keys (empty where there are none), and how many were dropped."""
     if not isinstance(value, Object):
         raise Refused("wrong_type", path)
-    keys = [key for key, _ in value.members]
-    if len(set(keys)) < len(keys):
-        raise Refused("duplicate_key", path)
     if not all(isinstance(text, str) for _, text in value.members):
         raise Refused("wrong_type", path)
-    if len(keys) > 8 or any(not _fits(key, 64) or not _fits(text, 128) for key, text in value.members):
+    if len(value.members) > 8 or any(not _fits(key, 64) or not _fits(text, 128) for key, text in value.members):
         raise Refused("bad_value", path)
+    if value.repeated:
+        raise Refused("duplicate_key", path)
     kept = {key: text for key, text in value.members if key in allowed}
-    return canonical_text(kept), len(keys) - len(kept)
+    return canonical_text(kept), len(value.members) - len(kept)
 
 
 def canonical_text(labels: dict[str, str]) -> str:
