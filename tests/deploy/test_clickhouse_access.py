@@ -66,7 +66,7 @@ def test_wrong_credentials_are_refused_as_a_server_does(headers: dict[str, str],
         b"DESCRIBE TABLE t",
         b"EXPLAIN SELECT 1",
         b"EXISTS t",
-        b"SELECT 'file(x)', file FROM t",
+        b"SELECT 'file(x)' AS x, 'a$ \\n \xc3\xa9' AS \"\xc3\xa9\" FROM t -- file(",
         b"",
     ],
 )
@@ -87,10 +87,18 @@ def test_readers_may_read(text: bytes) -> None:
         b"DESCRIBE TABLE url('http://127.0.0.1')",
         b"SELECT * FROM eval('DROP TABLE t')",
         b"SELECT aiGenerate('x', 'y')",
+        b"SELECT arrayMap(file, ['/etc/passwd'])",
+        b"SELECT * APPLY `file` FROM (SELECT '/etc/passwd')",
+        b"SELECT file /* a /* b */ ( */ // (\n # (\n ('/etc/passwd')",
+        "SELECT file\u00a0('/etc/passwd')".encode(),
+        "SELECT \u2018 ' \u2019, file('/etc/passwd') -- '".encode(),
+        b"SELECT $a b$ ' $a b$, file('/etc/passwd') -- '",
+        b"SELECT $a$ ' $a$, 1 -- '",
+        b"SELECT 1 \\G",
     ],
 )
 def test_readers_may_do_nothing_else(text: bytes) -> None:
-    with pytest.raises(ClickHouseError, match="in readonly mode") as caught:
+    with pytest.raises(ClickHouseError, match=r"(?i)in readonly mode") as caught:
         USERS.refuse_what_readers_may_not(parse_statement(text))
     assert caught.value.code == 164
 

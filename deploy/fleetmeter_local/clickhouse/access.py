@@ -2,7 +2,8 @@
 
 The engine's own `readonly` setting refuses writes. It is not enough: chDB lets a read-only session stop merges, kill
 queries, describe any file and read any with the function `file` (a server confines that one to a folder). So what a
-read-only user sends is also held against a list of reading statements and of harmless table functions.
+read-only user sends is also held against a list of reading statements and of harmless table functions. That relies on
+reading the statement as the engine does: where the two could differ, it is refused.
 """
 
 from __future__ import annotations
@@ -48,6 +49,11 @@ _HARMLESS_TABLE_FUNCTIONS = frozenset(
     )
 )
 
+# Functions that read files or sockets. Refused wherever the name stands, since `arrayMap(file, ...)` calls it without a
+# bracket behind it.
+_AI = ("generate", "embed", "classify", "filter", "similarity", "redact", "translate", "extract")
+_FORBIDDEN_NAMES = frozenset(("file", "catboostevaluate", *(f"ai{name}" for name in _AI)))
+
 
 class Users:
     """The users of one process, by name.
@@ -59,8 +65,7 @@ class Users:
 
     def __init__(self, users: Sequence[ClickHouseUser], table_functions: Iterable[str]) -> None:
         self._by_name = {user.name: user for user in users}
-        self._forbidden_to_readers = {name.lower() for name in table_functions} - _HARMLESS_TABLE_FUNCTIONS
-        self._forbidden_to_readers |= {"file", "catboostevaluate"}
+        self._forbidden_calls = {name.lower() for name in table_functions} - _HARMLESS_TABLE_FUNCTIONS
 
     def authenticate(self, headers: Mapping[str, str], query: Mapping[str, str]) -> ClickHouseUser:
         """The user that a request speaks for.
@@ -84,15 +89,20 @@ class Users:
         """Raises ClickHouseError 164 (READONLY) for a statement that does anything but read the database."""
         if statement.inserts or (statement.kind and statement.kind not in _READING_STATEMENTS):
             raise ClickHouseError(164, "READONLY", f"Cannot execute {statement.kind} query in readonly mode.")
-        forbidden = sorted(statement.calls & self._forbidden_to_readers)
-        if forbidden or any(call.startswith("ai") and call[2:] in _AI for call in statement.calls):
-            named = ", ".join(forbidden) or "AI functions"
+        if statement.odd:
             raise ClickHouseError(
-                164, "READONLY", f"Cannot use {named} in readonly mode: it reaches beyond the database."
+                164,
+                "READONLY",
+                "In readonly mode, heredocs, dollar signs, backslashes and characters beyond ASCII may stand only in "
+                "quoted strings and names.",
             )
-
-
-_AI = frozenset(("generate", "embed", "classify", "filter", "similarity", "redact", "translate", "extract"))
+        forbidden = (statement.calls & self._forbidden_calls) | (statement.names & _FORBIDDEN_NAMES)
+        if forbidden:
+            raise ClickHouseError(
+                164,
+                "READONLY",
+                f"Cannot use {', '.join(sorted(forbidden))} in readonly mode: it reaches beyond the database.",
+            )
 
 
 def _credentials(headers: Mapping[str, str], query: Mapping[str, str]) -> tuple[str, str]:

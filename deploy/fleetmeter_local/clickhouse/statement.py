@@ -15,19 +15,23 @@ from dataclasses import dataclass, replace
 
 from fleetmeter_local.clickhouse.answers import ClickHouseError
 
+# What is not closed runs to the end, as in ClickHouse's lexer, which then refuses it.
 _TOKEN = re.compile(
     rb"""
-      (?P<space>   \s+ | --[^\n]* | \#(?:!|[ ])[^\n]* | /\*.*?(?:\*/|\Z) )
-    | (?P<string>  '(?:[^'\\]|\\.|'')*' | (?P<heredoc>\$\w*\$).*?(?P=heredoc) )
-    | (?P<quoted>  "(?:[^"\\]|\\.|"")*" | `(?:[^`\\]|\\.|``)*` )
-    | (?P<word>    [A-Za-z_\x80-\xff][\w\x80-\xff$]* )
-    | (?P<number>  \d[\w.]* )
+      (?P<space>   \s++ | (?: -- | // | \#[ !] )[^\n]*+ )
+    | (?P<comment> /\* )
+    | (?P<string>  '(?:[^'\\]++|\\.|'')*+(?:'|\Z) )
+    | (?P<quoted>  "(?:[^"\\]++|\\.|"")*+(?:"|\Z) | `(?:[^`\\]++|\\.|``)*+(?:`|\Z) )
+    | (?P<word>    [A-Za-z_]\w*+ )
+    | (?P<number>  \d[\w.]*+ )
     | (?P<open>    [(\[{] )
     | (?P<close>   [)\]}] )
+    | (?P<odd>     \$(?P<tag>\w*+)\$.*?\$(?P=tag)\$ | [\$\\\x80-\xff]++ )
     | (?P<other>   . )
     """,
     re.VERBOSE | re.DOTALL,
 )
+_COMMENT_EDGE = re.compile(rb"/\*|\*/")
 
 # Words that can follow a column or alias that is called `format`.
 _NOT_FORMATS = frozenset(
@@ -64,6 +68,9 @@ class Statement:
         input_call: for an INSERT ... SELECT ... FROM input('structure'): where the call begins and ends in `text`, and
             where its argument does.
         calls: every name that is followed by an opening bracket, in small letters.
+        names: every word and quoted name, in small letters.
+        odd: it has, outside strings and quoted names, what only ClickHouse's own lexer reads for certain: heredocs,
+            dollar signs, backslashes, characters beyond ASCII.
         inserts: it is an INSERT, with or without a WITH in front.
         local_file: the word INFILE or OUTFILE if it reads or writes a file of the client; else None.
     """
@@ -75,6 +82,8 @@ class Statement:
     source_at: int | None = None
     input_call: tuple[int, int, int, int] | None = None
     calls: frozenset[str] = frozenset()
+    names: frozenset[str] = frozenset()
+    odd: bool = False
     inserts: bool = False
     local_file: str | None = None
 
@@ -97,6 +106,7 @@ class _Reader:
         self._head = head
         self._statement = Statement(head)
         self._calls: set[str] = set()
+        self._names: set[str] = set()
         self._previous = _Token("start", b"", 0, 0, 0)
         self._selects = False
         self._in_settings = False
@@ -113,7 +123,7 @@ class _Reader:
             if self._take(token):
                 break
             self._previous = replace(token, kind="name") if self._is_name(token) else token
-        statement.calls = frozenset(self._calls)
+        statement.calls, statement.names = frozenset(self._calls), frozenset(self._names)
         return statement
 
     def _take(self, token: _Token) -> bool:
@@ -127,6 +137,9 @@ class _Reader:
             self._calls.add(_unquoted(previous).lower())
         if token.kind == "string" and previous.text.upper() in (b"INFILE", b"OUTFILE"):
             statement.local_file = previous.text.upper().decode("ascii")
+        if token.kind in ("word", "quoted"):
+            self._names.add(_unquoted(token).lower())
+        statement.odd |= token.kind == "odd"
         self._note_input(token)
         if token.depth > 0 or self._is_name(token):
             return False
@@ -189,18 +202,30 @@ class _Reader:
 
 def _tokens(head: bytes) -> Iterator[_Token]:
     """Every token but blanks and comments. An opening bracket and its closing one have the depth of what is outside."""
-    depth = 0
-    for match in _TOKEN.finditer(head):
+    depth, at = 0, 0
+    while match := _TOKEN.match(head, at):
+        at = match.end()
         kind = match.lastgroup or "other"
-        if kind == "heredoc":
-            kind = "string"
-        if kind == "space":
-            continue
-        if kind == "close":
-            depth = max(0, depth - 1)
-        yield _Token(kind, match[0], match.start(), match.end(), depth)
-        if kind == "open":
-            depth += 1
+        if kind == "comment":
+            at = _end_of_comment(head, at)
+        elif kind != "space":
+            if kind == "close":
+                depth = max(0, depth - 1)
+            yield _Token("odd" if kind == "tag" else kind, match[0], match.start(), at, depth)
+            if kind == "open":
+                depth += 1
+
+
+def _end_of_comment(head: bytes, at: int) -> int:
+    """Where a comment ends whose opening ends at `at`: comments nest, as in the SQL standard."""
+    level = 1
+    while level:
+        edge = _COMMENT_EDGE.search(head, at)
+        if edge is None:
+            return len(head)
+        at = edge.end()
+        level += 1 if edge[0] == b"/*" else -1
+    return at
 
 
 def _unquoted(token: _Token) -> str:
