@@ -25,7 +25,7 @@ class Entry:
 
 COMMANDS: Final[dict[str, Entry]] = {
     "up": Entry("up", "Start Kafka, ClickHouse and workers on this machine."),
-    "down": Entry("down", "Stop everything that `up` started."),
+    "down": Entry("down", "Stop everything that `up` and `local --detach` started."),
     "status": Entry("status", "Show what runs, where, and how far it has counted."),
     "demo": Entry("demo", "Simulate a fleet, count its events, and show that none is lost or counted twice."),
     "doctor": Entry("doctor", "Check what has to be installed, and say how to get it."),

@@ -1,0 +1,44 @@
+"""How values are printed."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from fleetmeter_jobs.cli.output import print_json, print_table, show
+
+
+def test_numbers_beyond_64_bits_and_times_are_exact(capsys: pytest.CaptureFixture[str]) -> None:
+    print_json({"sum": 2**70 + 1, "at": datetime(2026, 3, 1, 12, tzinfo=UTC), "path": Path("a/b"), "x": b"\xff"})
+    printed = json.loads(capsys.readouterr().out)
+    assert printed == {"sum": 1180591620717411303425, "at": "2026-03-01T12:00:00.000000Z", "path": "a/b", "x": "\ufffd"}
+
+
+def test_a_value_without_a_json_form_is_a_defect() -> None:
+    with pytest.raises(TypeError, match="object"):
+        print_json({"x": object()})
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (None, "-"),
+        ("", "-"),
+        (1234567, "1,234,567"),
+        (0.5, "0.5"),
+        (12.0, "12"),
+        (Decimal("1234.5000"), "1,234.5"),
+        (True, "yes"),
+        (datetime(2026, 3, 1, 12, 5, tzinfo=UTC), "2026-03-01 12:05:00"),
+    ],
+)
+def test_what_people_read(value: object, shown: str) -> None:
+    assert show(value) == shown
+
+
+def test_text_in_a_table_is_not_taken_for_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(("account", "n"), [("[red]acct[/red]", 1)])
+    assert "[red]acct[/red]" in capsys.readouterr().out
