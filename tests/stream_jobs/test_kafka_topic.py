@@ -1,0 +1,67 @@
+"""Topics that can't be counted exactly are refused, with the command that mends them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from confluent_kafka.admin import AdminClient
+from fleetmeter_jobs.errors import KafkaUnavailableError, TopicRefusedError
+from fleetmeter_jobs.kafka_topic import KafkaTopic, countable_topic_id, describe_topic, refuse_unfit
+from fleetmeter_local import RunningKafka
+
+
+def _topic(cleanup_policy: str = "delete", timestamp_type: str = "LogAppendTime") -> KafkaTopic:
+    return KafkaTopic("usage", "id", 4, cleanup_policy, timestamp_type)
+
+
+def test_a_fit_topic_passes() -> None:
+    refuse_unfit(_topic(), "broker:9092")
+
+
+@pytest.mark.parametrize(
+    ("topic", "said", "command"),
+    [
+        (_topic(cleanup_policy="compact"), "cleanup.policy=compact", "--add-config cleanup.policy=delete`"),
+        (_topic(cleanup_policy="compact,delete"), "cleanup.policy=compact,delete", "cleanup.policy=delete`"),
+        (_topic(timestamp_type="CreateTime"), "CreateTime", "--add-config message.timestamp.type=LogAppendTime`"),
+        (_topic("compact", "CreateTime"), "CreateTime", "cleanup.policy=delete,message.timestamp.type=LogAppendTime`"),
+    ],
+    ids=["compacted", "both", "producers' clock", "everything"],
+)
+def test_an_unfit_topic_is_refused_with_the_command(topic: KafkaTopic, said: str, command: str) -> None:
+    with pytest.raises(TopicRefusedError) as caught:
+        refuse_unfit(topic, "broker:9092")
+    assert said in str(caught.value)
+    assert "kafka-configs.sh --bootstrap-server broker:9092 --alter" in str(caught.value)
+    assert command in str(caught.value)
+
+
+@pytest.mark.kafka
+def test_the_broker_is_asked(kafka: RunningKafka, make_topic: Callable[..., str]) -> None:
+    fit = make_topic(partitions=3, message_timestamp_type="LogAppendTime")
+    described = describe_topic(kafka.bootstrap, fit)
+    assert (described.partitions, described.cleanup_policy, described.timestamp_type) == (3, "delete", "LogAppendTime")
+    assert countable_topic_id(kafka.bootstrap, fit) == described.topic_id
+    with pytest.raises(TopicRefusedError, match=r"message\.timestamp\.type=CreateTime"):
+        countable_topic_id(kafka.bootstrap, make_topic())
+
+
+@pytest.mark.kafka
+def test_a_recreated_topic_has_another_id(kafka: RunningKafka, make_topic: Callable[..., str]) -> None:
+    one, two = (make_topic(message_timestamp_type="LogAppendTime") for _ in range(2))
+    assert countable_topic_id(kafka.bootstrap, one) != countable_topic_id(kafka.bootstrap, two)
+
+
+@pytest.mark.kafka
+def test_a_topic_that_is_not_there_comes_with_how_to_make_it(kafka: RunningKafka, topic_name: str) -> None:
+    with pytest.raises(TopicRefusedError, match=f"{topic_name} does not exist.*kafka-topics.sh .*--create"):
+        describe_topic(kafka.bootstrap, topic_name)
+    assert topic_name not in AdminClient({"bootstrap.servers": kafka.bootstrap}).list_topics(timeout=30).topics
+
+
+def test_a_broker_that_is_away_may_come_back(unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fleetmeter_jobs.kafka_topic._TIMEOUT_S", 0.5)
+    with pytest.raises(KafkaUnavailableError) as caught:
+        describe_topic(f"127.0.0.1:{unused_tcp_port}", "usage")
+    assert caught.value.retryable

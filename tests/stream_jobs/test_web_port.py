@@ -1,0 +1,108 @@
+"""Health and metrics, asked over HTTP."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import aiohttp
+import pytest
+from fleetmeter_jobs.errors import KafkaUnavailableError
+from fleetmeter_jobs.ledger.errors import StoreUnavailableError
+from fleetmeter_jobs.metrics import Metrics, PartitionMetrics
+from fleetmeter_jobs.partition_status import PartitionStatus, State
+from fleetmeter_jobs.pending import Pending
+from fleetmeter_jobs.web import WebPort
+from prometheus_client.parser import text_string_to_metric_families
+
+
+@dataclass
+class Health:
+    ready: bool
+    partitions: dict[int, PartitionStatus]
+
+    def __call__(self) -> tuple[bool, str, dict[int, PartitionStatus]]:
+        return self.ready, "counting", self.partitions
+
+
+async def test_ready_says_what_each_partition_is_doing() -> None:
+    waiting = PartitionStatus(next_offset=7)
+    waiting.failed(State.WAITING, KafkaUnavailableError("broker 1 does not answer"))
+    health = Health(False, {0: PartitionStatus(State.COUNTING, next_offset=42), 3: waiting})
+    web = WebPort("127.0.0.1", 0, health, Metrics().registry)
+    address = await web.start()
+    try:
+        async with aiohttp.ClientSession(address) as client:
+            async with client.get("/health/live") as answer:
+                assert (answer.status, await answer.json()) == (200, {"live": True})
+            async with client.get("/health/ready") as answer:
+                body = await answer.json()
+                assert answer.status == 503
+            assert body["state"] == "counting"
+            assert (body["partitions"]["0"]["state"], body["partitions"]["0"]["next_offset"]) == ("counting", 42)
+            third = body["partitions"]["3"]
+            assert (third["state"], third["error"], third["domain"]) == ("waiting", "broker 1 does not answer", "kafka")
+            health.ready = True
+            async with client.get("/health/ready") as answer:
+                assert (answer.status, (await answer.json())["ready"]) == (200, True)
+    finally:
+        await web.stop()
+
+
+async def test_a_taken_port_is_an_error(unused_tcp_port: int) -> None:
+    health = Health(True, {})
+    first = WebPort("127.0.0.1", unused_tcp_port, health, Metrics().registry)
+    assert await first.start() == f"http://127.0.0.1:{unused_tcp_port}"
+    second = WebPort("127.0.0.1", unused_tcp_port, health, Metrics().registry)
+    with pytest.raises(OSError, match="address already in use"):
+        await second.start()
+    await first.stop()
+    await second.stop()
+
+
+async def test_metrics_add_up_what_was_committed_and_show_states() -> None:
+    metrics = Metrics()
+    status = PartitionStatus(State.COUNTING, next_offset=30, pending_events=5)
+    metrics.watch(lambda: {2: status})
+    observer = PartitionMetrics(metrics, 2)
+    flush = SimpleNamespace(accepted=7, duplicates=2, rejected=1, unknown_fields=4, overflowed_labels=3)
+    for _ in range(2):
+        pending = Pending(0, 0)
+        pending.records, pending.control, pending.aborted = 10, 1, 4
+        observer.committed(pending, flush, None, 0.3)  # type: ignore[arg-type]
+    observer.restarted("gap")
+    observer.failed("usage-2/0@0#0", StoreUnavailableError("no answer"))
+    observer.ghost("usage-2/0@0#0")
+    samples = await _scrape(metrics)
+    assert samples["fleetmeter_records_total", ""] == 20
+    assert samples["fleetmeter_skipped_offsets_total", "control"] == 2
+    assert samples["fleetmeter_skipped_offsets_total", "aborted"] == 8
+    assert [samples["fleetmeter_events_total", one] for one in ("accepted", "duplicate", "rejected")] == [14, 4, 2]
+    assert samples["fleetmeter_commits_total", ""] == 2
+    assert samples["fleetmeter_commit_seconds_sum", ""] == pytest.approx(0.6)
+    assert samples["fleetmeter_commit_errors_total", ""] == samples["fleetmeter_commit_ghosts_total", ""] == 1
+    assert samples["fleetmeter_partition_restarts_total", "gap"] == 1
+    assert samples["fleetmeter_position", ""] == 30
+    assert samples["fleetmeter_pending_events", ""] == 5
+    assert samples["fleetmeter_partition_state", "counting"] == 1
+    assert samples["fleetmeter_partition_state", "stopped"] == 0
+    status.failed(State.STOPPED, ValueError("x"))
+    assert (await _scrape(metrics))["fleetmeter_partition_state", "stopped"] == 1
+
+
+async def _scrape(metrics: Metrics) -> dict[tuple[str, str], float]:
+    """What Prometheus gets for partition 2, by name and second label."""
+    web = WebPort("127.0.0.1", 0, Health(True, {}), metrics.registry)
+    address = await web.start()
+    try:
+        async with aiohttp.ClientSession(address) as client, client.get("/metrics") as answer:
+            text = await answer.text()
+    finally:
+        await web.stop()
+    samples = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            assert sample.labels["partition"] == "2"
+            others = [value for name, value in sample.labels.items() if name not in {"partition", "le"}]
+            samples[sample.name, "".join(others)] = sample.value
+    return samples
