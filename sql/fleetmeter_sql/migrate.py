@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
@@ -63,13 +63,22 @@ class Migration:
 
 @cache
 def load_migrations() -> tuple[Migration, ...]:
-    """This build's migrations, in order. Raises SqlFileError if their numbers are not 1, 2, 3, ..."""
+    """This build's migrations, in order."""
+    folder = resources.files("fleetmeter_sql").joinpath("migrations")
+    return parse_migrations({path.name: path.read_text("utf-8") for path in folder.iterdir()})
+
+
+def parse_migrations(files: Mapping[str, str]) -> tuple[Migration, ...]:
+    """The migrations in files (name -> text), in order.
+
+    Raises SqlFileError for a file that is not called NNNN_what_it_is.sql, and if the numbers are not 1, 2, 3, ...
+    """
     migrations = []
-    for path in resources.files("fleetmeter_sql").joinpath("migrations").iterdir():
-        match = _FILE_NAME.fullmatch(path.name)
+    for file, text in files.items():
+        match = _FILE_NAME.fullmatch(file)
         if match is None:
-            raise SqlFileError(f"migrations/{path.name}: a migration is called NNNN_what_it_is.sql")
-        migrations.append(Migration(int(match["version"]), match["name"], path.read_text("utf-8")))
+            raise SqlFileError(f"migrations/{file}: a migration is called NNNN_what_it_is.sql")
+        migrations.append(Migration(int(match["version"]), match["name"], text))
     migrations.sort(key=lambda migration: migration.version)
     for expected, migration in enumerate(migrations, start=1):
         if migration.version != expected:

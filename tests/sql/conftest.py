@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+import clickhouse_connect
 import orjson
 import pytest
 from clickhouse_connect.driver.client import Client
+from fleetmeter_local import RunningClickHouse
 from fleetmeter_sql import load_query, migrate, run_query
 
 Row = Mapping[str, Any]
@@ -20,6 +23,19 @@ def migrated(clickhouse_client: Client, database: str) -> Client:
     """A client on an empty database with this build's schema."""
     migrate(clickhouse_client, database)
     return clickhouse_client
+
+
+@pytest.fixture(scope="module")
+def read_only(clickhouse: RunningClickHouse) -> Iterator[Client]:
+    """A client on an empty database with this build's schema, shared by the tests of a module, which only look."""
+    name = f"test_{uuid.uuid4().hex}"
+    with clickhouse_connect.get_client(
+        host=clickhouse.host, port=clickhouse.port, username=clickhouse.user, password=clickhouse.password
+    ) as client:
+        migrate(client, name)
+        client.database = name
+        yield client
+        client.command(f"DROP DATABASE {name} SYNC")
 
 
 @pytest.fixture

@@ -30,15 +30,15 @@ def columns_of(client: Client, table: str) -> list[tuple[str, str, str]]:
 
 
 @pytest.mark.parametrize("table", TABLES.values(), ids=lambda table: table.name)
-def test_tables_have_the_declared_columns_in_order(migrated: Client, table: Table) -> None:
+def test_tables_have_the_declared_columns_in_order(read_only: Client, table: Table) -> None:
     declared = [(c.name, c.clickhouse_type, c.comment) for c in table.columns]
-    assert columns_of(migrated, table.name) == declared
+    assert columns_of(read_only, table.name) == declared
 
 
 @pytest.mark.parametrize("view", SPANS)
-def test_usage_views_show_every_dimension_and_every_measure(migrated: Client, view: str) -> None:
+def test_usage_views_show_every_dimension_and_every_measure(read_only: Client, view: str) -> None:
     by_name: dict[str, Column] = {column.name: column for column in LEDGER.columns}
-    applied = columns_of(migrated, view)
+    applied = columns_of(read_only, view)
     assert [(name, kind) for name, kind, _ in applied] == [
         ("event_type", "LowCardinality(String)"),
         ("account_id", "String"),
@@ -50,17 +50,17 @@ def test_usage_views_show_every_dimension_and_every_measure(migrated: Client, vi
         assert comment == by_name[name].comment
 
 
-def test_every_table_and_column_has_a_comment(migrated: Client) -> None:
-    tables = migrated.query("SELECT name, comment FROM system.tables WHERE database = currentDatabase()").result_rows
+def test_every_table_and_column_has_a_comment(read_only: Client) -> None:
+    tables = read_only.query("SELECT name, comment FROM system.tables WHERE database = currentDatabase()").result_rows
     assert len(tables) == 13
     for name, comment in tables:
         assert comment.endswith("."), f"{name}: {comment!r}"
-        for column, _, meaning in columns_of(migrated, name):
+        for column, _, meaning in columns_of(read_only, name):
             assert meaning.endswith("."), f"{name}.{column}: {meaning!r}"
 
 
-def test_the_ledger_is_sorted_so_that_only_equal_rows_merge(migrated: Client) -> None:
-    ((engine, sorting, primary, partition),) = migrated.query(
+def test_the_ledger_is_sorted_so_that_only_equal_rows_merge(read_only: Client) -> None:
+    ((engine, sorting, primary, partition),) = read_only.query(
         "SELECT engine, sorting_key, primary_key, partition_key FROM system.tables "
         "WHERE database = currentDatabase() AND name = 'ledger'"
     ).result_rows
@@ -76,8 +76,8 @@ def test_the_ledger_is_sorted_so_that_only_equal_rows_merge(migrated: Client) ->
     assert not_summed == {*sorting.split(", "), "table_partition"}
 
 
-def test_the_ledger_remembers_tokens_and_expires_nothing(migrated: Client) -> None:
-    ((definition,),) = migrated.query(
+def test_the_ledger_remembers_tokens_and_expires_nothing(read_only: Client) -> None:
+    ((definition,),) = read_only.query(
         "SELECT create_table_query FROM system.tables WHERE database = currentDatabase() AND name = 'ledger'"
     ).result_rows
     assert "non_replicated_deduplication_window = 100000" in definition
@@ -95,8 +95,8 @@ def test_the_ledger_remembers_tokens_and_expires_nothing(migrated: Client) -> No
         ("watermarks", "AggregatingMergeTree", "topic, partition, epoch"),
     ],
 )
-def test_side_tables_have_natural_keys(migrated: Client, table: str, engine: str, key: str) -> None:
-    rows = migrated.query(
+def test_side_tables_have_natural_keys(read_only: Client, table: str, engine: str, key: str) -> None:
+    rows = read_only.query(
         "SELECT engine, sorting_key FROM system.tables WHERE database = currentDatabase() AND name = {t:String}",
         parameters={"t": table},
     ).result_rows

@@ -18,10 +18,12 @@ from fleetmeter_sql import (
     MigrationChangedError,
     MigrationFailedError,
     MigrationInterruptedError,
+    SqlFileError,
     load_migrations,
     migrate,
     pending_migrations,
 )
+from fleetmeter_sql.migrate import parse_migrations
 
 pytestmark = pytest.mark.clickhouse
 
@@ -215,6 +217,26 @@ def test_whatever_clickhouse_answers_comes_with_what_was_being_done(
         migrate(client, database, migrations=[FIRST, TABLE])
     assert caught.value.retryable is (expected is MigrationInterruptedError)  # type: ignore[attr-defined]
     assert caught.value.__cause__ is error
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (["0001_a.sql", "0003_c.sql"], r"0003_c\.sql: the next number is 0002"),
+        (["0001_a.sql", "0001_b.sql"], "the next number is 0002"),
+        (["0000_a.sql"], "the next number is 0001"),
+        (["0001_a.sql", "2_b.sql"], r"migrations/2_b\.sql: a migration is called NNNN_what_it_is\.sql"),
+        (["0001_a.sql", "notes.txt"], r"migrations/notes\.txt: a migration is called"),
+    ],
+)
+def test_misnumbered_files_are_refused(files: list[str], message: str) -> None:
+    with pytest.raises(SqlFileError, match=message):
+        parse_migrations(dict.fromkeys(files, "SELECT 1;"))
+
+
+def test_migrations_are_ordered_by_number_whatever_the_folder_says() -> None:
+    parsed = parse_migrations({"0002_b.sql": "B", "0001_a.sql": "A"})
+    assert [(m.version, m.name, m.text) for m in parsed] == [(1, "a", "A"), (2, "b", "B")]
 
 
 class FailsAt:

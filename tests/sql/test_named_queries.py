@@ -15,7 +15,7 @@ from fleetmeter_sql import (
     load_query,
 )
 from fleetmeter_sql.named_queries import parse_query
-from fleetmeter_sql.parameters import Parameter
+from fleetmeter_sql.queries import Parameter
 
 NOW = datetime(2026, 11, 22, 13, 45, tzinfo=UTC)
 GOOD = """\

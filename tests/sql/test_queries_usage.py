@@ -44,12 +44,11 @@ def test_usage_by_account(usage: Usage, ask: Ask) -> None:
     assert [row["account_id"] for row in ask("usage_by_account", account="globex", **SPAN)] == ["globex"]
 
 
-@pytest.mark.parametrize(
-    "name", ["it's", "a\tb\\c", "{account:String}", "'; DROP TABLE ledger; --", "é\n", "NULL", "\\N"]
-)
-def test_values_are_bound_and_never_pasted(usage: Usage, ask: Ask, name: str) -> None:
-    usage({"account_id": name}, {"account_id": "other"})
-    assert [row["account_id"] for row in ask("usage_by_account", account=name, **SPAN)] == [name]
+def test_values_are_bound_and_never_pasted(usage: Usage, ask: Ask) -> None:
+    names = ["it's", "a\tb\\c", "{account:String}", "'; DROP TABLE ledger; --", "é\n", "NULL", "\\N"]
+    usage(*({"account_id": name} for name in names))
+    for name in names:
+        assert [row["account_id"] for row in ask("usage_by_account", account=name, **SPAN)] == [name]
 
 
 def test_steps_per_token(usage: Usage, ask: Ask) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import DatabaseError
 from fleetmeter_schemas.tables import LEDGER, QUARANTINE
 from fleetmeter_sql import load_query, run_query
 from fleetmeter_sql.named_queries import parse_query
@@ -24,32 +25,38 @@ def test_the_retention_statement_runs(migrated: Client) -> None:
     migrated.command(statement.replace("fleetmeter.", ""))
 
 
-def test_the_example_query_runs(migrated: Client) -> None:
+def test_the_example_query_runs(read_only: Client) -> None:
     (text,) = re.findall(r"```sql\n(-- .*?)```", README, re.DOTALL)
-    assert run_query(migrated, parse_query("example", text), {"account": "acme"}).result_rows == []
+    assert run_query(read_only, parse_query("example", text), {"account": "acme"}).result_rows == []
 
 
-def test_the_python_line_asks_an_existing_query_in_the_given_database(migrated: Client, database: str) -> None:
-    migrated.database = "default"
+def test_the_python_line_asks_an_existing_query_in_the_given_database(read_only: Client) -> None:
     assert 'load_query("local_share"), {"account": "acme"}, database="fleetmeter"' in README
-    answer = run_query(migrated, load_query("local_share"), {"account": "acme"}, database=database)
+    database = read_only.database
+    with pytest.raises(DatabaseError, match="usage_"):
+        run_query(read_only, load_query("local_share"), {"account": "acme"}, database="default")
+    read_only.database = "default"
+    try:
+        answer = run_query(read_only, load_query("local_share"), {"account": "acme"}, database=database)
+    finally:
+        read_only.database = database
     assert list(answer.result_rows) == []
 
 
 @pytest.mark.parametrize("statement", GRANTS)
-def test_the_grants_are_valid_and_name_what_exists(migrated: Client, statement: str) -> None:
+def test_the_grants_are_valid_and_name_what_exists(read_only: Client, statement: str) -> None:
     # Parsed only: the embedded engine has no roles.
-    migrated.query("SELECT formatQuery({s:String})", parameters={"s": statement})
+    read_only.query("SELECT formatQuery({s:String})", parameters={"s": statement})
     for table in re.findall(r"fleetmeter\.(\w+)", statement):
-        exists = migrated.query("EXISTS TABLE {t:Identifier}", parameters={"t": table}).result_rows
+        exists = read_only.query("EXISTS TABLE {t:Identifier}", parameters={"t": table}).result_rows
         assert exists == [(1,)], table
     for column in re.findall(r"SELECT\((\w+)\)", statement):
         assert column in {*LEDGER.column_names, *QUARANTINE.column_names}
 
 
-def test_the_grants_cover_all_but_the_subjects(migrated: Client) -> None:
+def test_the_grants_cover_all_but_the_subjects(read_only: Client) -> None:
     granted = {
         table for s in GRANTS for table in re.findall(r"GRANT SELECT ON fleetmeter\.(\w+) TO fleetmeter_reader", s)
     }
-    there = {name for (name,) in migrated.query("SHOW TABLES").result_rows}
+    there = {name for (name,) in read_only.query("SHOW TABLES").result_rows}
     assert there - granted == {"usage_subjects"}
