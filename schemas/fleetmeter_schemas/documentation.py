@@ -68,6 +68,9 @@ def _rules(model: type[EventData]) -> Iterator[str]:
                 yield f"{rule['field']} is required when {rule['on']} is {' or '.join(rule['values'])}"
             case "absent_when":
                 yield f"{rule['field']} is left out when {rule['on']} is {' or '.join(rule['values'])}"
+            case "near_event_time":
+                days, seconds = rule["max_age_us"] // 86_400_000_000, rule["max_ahead_us"] // 1_000_000
+                yield f"{rule['field']} is at most {days} days before and {seconds} s after `time`"
 
 
 def _reasons_section() -> str:

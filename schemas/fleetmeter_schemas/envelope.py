@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails
 
 from fleetmeter_schemas.events import EVENT_TYPES, EventData
 from fleetmeter_schemas.reasons import Reason
+from fleetmeter_schemas.rules import first_violation_at
 from fleetmeter_schemas.timestamps import format_rfc3339, parse_rfc3339
 
 SPECVERSION: Final = "1.0"
@@ -104,6 +105,10 @@ def parse_event(obj: object) -> Event:
             Reason.BAD_TIME, "time", f"time {_show(time)} is not an RFC 3339 time with an offset: {error}"
         ) from error
     data = parse_data(model, obj.get("data"))
+    violation = first_violation_at(model.RULES, data.__dict__, time_us)
+    if violation is not None:
+        path = f"data.{violation.field}"
+        raise EventRejected(violation.reason, path, f"{path}: {violation.sentence}")
     unknown = [name for name in obj if name not in KNOWN_ATTRIBUTES]
     unknown += [f"data.{name}" for name in obj["data"] if name not in model.model_fields]
     return Event(type_name, **identity, time_us=time_us, data=data, unknown_fields=tuple(unknown))

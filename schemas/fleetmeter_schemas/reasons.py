@@ -32,8 +32,11 @@ class Reason(Enum):
     OVERFLOW = (16, "A quantity is above the field's cap. Check the unit; split what is really that large.")
     PART_EXCEEDS_WHOLE = (17, "A part is larger than the whole it belongs to. A part counts inside its whole.")
     NOT_ALLOWED = (18, "A field is present that this kind of event cannot have. Leave it out (absent is not zero).")
-    TOO_OLD = (19, "The event happened before the horizon in which duplicates can be told. Use an adjustment event.")
-    IN_FUTURE = (20, "The event's time is in the future of the broker's clock. Set the producer's clock right.")
+    TOO_OLD = (
+        19,
+        "A time is too far back; an event's, before the horizon in which duplicates can be told. Send an adjustment.",
+    )
+    IN_FUTURE = (20, "A time is in the future of the broker's clock, or of its event. Set the producer's clock right.")
 
     @property
     def number(self) -> int:

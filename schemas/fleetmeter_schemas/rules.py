@@ -116,13 +116,64 @@ class AbsentWhen:
         return {"rule": "absent_when", "field": self.field, "on": self.on, "values": list(self.values)}
 
 
-Rule = PartsWithin | NotAbove | RequiredWhen | AbsentWhen
+@dataclass(frozen=True, slots=True)
+class NearEventTime:
+    """The field, a time, lies near the event's own. It is judged where the event's time is known, after all others."""
+
+    field: str
+    max_age_us: int
+    max_ahead_us: int
+
+    def check(self, values: Mapping[str, Any]) -> None:
+        """Nothing: fields alone do not tell."""
+
+    def check_at(self, values: Mapping[str, Any], time_us: int) -> Violation | None:
+        """The violation, if any, in an event of that time."""
+        moment = _amount(values.get(self.field))
+        if moment is None:
+            return None
+        shown = f"{self.field} = {values[self.field]}"
+        if moment < time_us - self.max_age_us:
+            return Violation(
+                self.field, Reason.TOO_OLD, f"{shown} is more than {_span(self.max_age_us)} before the event's time"
+            )
+        if moment > time_us + self.max_ahead_us:
+            return Violation(
+                self.field, Reason.IN_FUTURE, f"{shown} is more than {_span(self.max_ahead_us)} after the event's time"
+            )
+        return None
+
+    def as_spec(self) -> dict[str, Any]:
+        """The row of the native core's table."""
+        return {
+            "rule": "near_event_time",
+            "field": self.field,
+            "max_age_us": self.max_age_us,
+            "max_ahead_us": self.max_ahead_us,
+        }
+
+
+def _span(micros: int) -> str:
+    days, seconds = divmod(micros // 1_000_000, 86_400)
+    return f"{days} days" if days else f"{seconds} s"
+
+
+Rule = PartsWithin | NotAbove | RequiredWhen | AbsentWhen | NearEventTime
 
 
 def first_violation(rules: tuple[Rule, ...], values: Mapping[str, Any]) -> Violation | None:
-    """The first broken rule, in table order."""
+    """The first broken rule, in table order, of those that need nothing but the fields."""
     for rule in rules:
         violation = rule.check(values)
+        if violation is not None:
+            return violation
+    return None
+
+
+def first_violation_at(rules: tuple[Rule, ...], values: Mapping[str, Any], time_us: int) -> Violation | None:
+    """The first broken rule, in table order, of those that compare with the event's time; they stand last."""
+    for rule in rules:
+        violation = rule.check_at(values, time_us) if isinstance(rule, NearEventTime) else None
         if violation is not None:
             return violation
     return None

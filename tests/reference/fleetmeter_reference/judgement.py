@@ -29,21 +29,20 @@ def judge(event: Any, label_keys: Collection[str]) -> Read:
     if model is None:
         raise Refused("unknown_type", "type")
     identity = {name: _name(event, name) for name in ("id", "source", "subject")}
-    try:
-        time_us = microseconds(_attribute(event, "time"))
-    except BadTime:
-        raise Refused("bad_time", "time") from None
+    time_us = _time(event)
     data = event.last.get("data")
     if data is None:
         raise Refused("missing_field", "data")
     if not isinstance(data, Object):
         raise Refused("wrong_type", "data")
-    values, ignored = _read_data(model, data, label_keys)
+    values, ignored = _read_data(model, data, label_keys, time_us)
     unknown = sum(key not in KNOWN_ATTRIBUTES for key, _ in event.members) + ignored
     return Read(model, **identity, time_us=time_us, values=values, unknown=unknown)
 
 
-def _read_data(model: type[EventData], data: Object, label_keys: Collection[str]) -> tuple[dict[str, Any], int]:
+def _read_data(
+    model: type[EventData], data: Object, label_keys: Collection[str], time_us: int
+) -> tuple[dict[str, Any], int]:
     table = field_table(model)
     for spec in table:
         if spec.name in data.repeated:
@@ -64,7 +63,7 @@ def _read_data(model: type[EventData], data: Object, label_keys: Collection[str]
                 raise Refused("missing_field", f"data.{spec.name}")
         else:
             values[spec.name] = value
-    check_rules(model.RULES, values)
+    check_rules(model.RULES, values, time_us)
     return values, ignored
 
 
@@ -75,6 +74,13 @@ def _attribute(event: Object, name: str) -> str:
     if not isinstance(value, str):
         raise Refused("wrong_type", name)
     return value
+
+
+def _time(event: Object) -> int:
+    try:
+        return microseconds(_attribute(event, "time"))
+    except BadTime:
+        raise Refused("bad_time", "time") from None
 
 
 def _name(event: Object, name: str) -> str:

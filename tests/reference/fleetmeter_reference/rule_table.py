@@ -10,8 +10,8 @@ from fleetmeter_schemas.rules import Rule
 from fleetmeter_reference.outcome import Refused
 
 
-def check_rules(rules: Sequence[Rule], values: Mapping[str, Any]) -> None:
-    """Raise `Refused` for the first rule that the present values break."""
+def check_rules(rules: Sequence[Rule], values: Mapping[str, Any], time_us: int) -> None:
+    """Raise `Refused` for the first rule that the present values of an event of that time break."""
     for rule in rules:
         row = rule.as_spec()
         match row["rule"]:
@@ -27,6 +27,12 @@ def check_rules(rules: Sequence[Rule], values: Mapping[str, Any]) -> None:
             case "absent_when":
                 if values.get(row["on"], "") in row["values"] and row["field"] in values:
                     raise Refused("not_allowed", f"data.{row['field']}")
+            case "near_event_time":
+                moment = values.get(row["field"], time_us)
+                if moment < time_us - row["max_age_us"]:
+                    raise Refused("too_old", f"data.{row['field']}")
+                if moment > time_us + row["max_ahead_us"]:
+                    raise Refused("in_future", f"data.{row['field']}")
             case unknown:
                 raise NotImplementedError(f"the reference does not know the rule {unknown}")
 
