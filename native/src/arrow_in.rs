@@ -1,0 +1,120 @@
+//! Events out of an Arrow IPC stream: one event type, the columns of the contract, a row an event.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use arrow_array::RecordBatch;
+use arrow_ipc::reader::StreamDecoder;
+use arrow_schema::Schema;
+
+use crate::arrow_columns::Batch;
+use crate::arrow_framing;
+use crate::event_json::write_event;
+use crate::ingest::{Call, Candidate, named};
+use crate::json_in::is_blank;
+use crate::outcome::Payload;
+use crate::reasons::{Reason, Rejection};
+use crate::spec::Spec;
+
+const CONTINUATION: [u8; 4] = [0xff; 4];
+/// Schema metadata key that names the event type.
+const TYPE_KEY: &str = "fleetmeter.type";
+/// A record may hold this many times the record limit once decompressed.
+const MOST_EXPANSION: u64 = 16;
+
+/// The stream in a record's value, if its first bytes say that it is one.
+#[inline]
+pub fn stream_of(value: &[u8]) -> Option<&[u8]> {
+    let start = value.iter().position(|byte| !is_blank(byte))?;
+    let stream = &value[start..];
+    stream.starts_with(&CONTINUATION).then_some(stream)
+}
+
+/// Judges a stream and stages its events.
+pub fn read(call: &mut Call<'_>, record: u32, stream: &[u8]) {
+    let spec = call.spec.clone();
+    let most_bytes = (call.record_limit() as u64).saturating_mul(MOST_EXPANSION);
+    // The decoder is fed hostile bytes: should it panic, that is a stream that cannot be read, like any other.
+    let decoded = catch_unwind(AssertUnwindSafe(|| decode(&spec, stream, most_bytes)))
+        .unwrap_or_else(|_| Err(Rejection::whole(Reason::BadArrow)));
+    match decoded {
+        Err(rejection) => call.reject_record(record, rejection),
+        Ok((event_type, batches)) => {
+            let mut index = 0;
+            for batch in &batches {
+                for row in 0..batch.rows() {
+                    judge(call, record, index, event_type, batch, row);
+                    index += 1;
+                    call.apply_if_full();
+                }
+            }
+        }
+    }
+}
+
+/// The event type and all batches of a stream, every column of the right type.
+fn decode(spec: &Spec, stream: &[u8], most_bytes: u64) -> Result<(usize, Vec<Batch>), Rejection> {
+    let bad = || Rejection::whole(Reason::BadArrow);
+    let framed = arrow_framing::inspect(stream).ok_or_else(bad)?;
+    if framed.decoded_bytes > most_bytes {
+        return Err(Rejection::whole(Reason::TooLarge));
+    }
+    let mut decoder = StreamDecoder::new();
+    let mut buffer = framed.buffer(stream);
+    let mut batches: Vec<RecordBatch> = Vec::new();
+    while !buffer.is_empty() {
+        if let Some(batch) = decoder.decode(&mut buffer).map_err(|_| bad())? {
+            batches.push(batch);
+        }
+    }
+    decoder.finish().map_err(|_| bad())?;
+    let schema = decoder.schema().ok_or_else(bad)?;
+    let event_type = type_of(spec, &schema)?;
+    let event = &spec.types[event_type];
+    if batches.is_empty() {
+        // A stream without rows must still have the right columns.
+        batches.push(RecordBatch::new_empty(schema));
+    }
+    let batches = batches.iter().map(|batch| Batch::new(event, batch)).collect::<Result<Vec<_>, _>>()?;
+    Ok((event_type, batches))
+}
+
+fn type_of(spec: &Spec, schema: &Schema) -> Result<usize, Rejection> {
+    let name = schema.metadata.get(TYPE_KEY).ok_or_else(|| Rejection::of(Reason::BadArrow, TYPE_KEY))?;
+    spec.type_named(name.as_bytes()).ok_or_else(|| Rejection::of(Reason::UnknownType, "type"))
+}
+
+#[inline]
+fn judge(call: &mut Call<'_>, record: u32, index: u32, event_type: usize, batch: &Batch, row: usize) {
+    let mark = call.stage.mark();
+    if let Err(rejection) = judge_row(call, record, index, event_type, batch, row) {
+        call.stage.back_to(mark);
+        let payload = made(call, event_type, batch, row);
+        call.reject(record, index, rejection, payload);
+    }
+}
+
+fn made(call: &Call<'_>, event_type: usize, batch: &Batch, row: usize) -> Payload {
+    Payload::Made(write_event(&call.spec.types[event_type], batch, row))
+}
+
+#[inline]
+fn judge_row(
+    call: &mut Call<'_>,
+    record: u32,
+    index: u32,
+    event_type: usize,
+    batch: &Batch,
+    row: usize,
+) -> Result<(), Rejection> {
+    let spec = call.spec.clone();
+    let missing = |name: &str| Rejection::of(Reason::MissingField, name);
+    let id = named("id", batch.id.text(row).ok_or_else(|| missing("id"))?, spec.id_length)?;
+    let source = named("source", batch.source.text(row).ok_or_else(|| missing("source"))?, spec.source_length)?;
+    let subject = named("subject", batch.subject.text(row).ok_or_else(|| missing("subject"))?, spec.subject_length)?;
+    let time = batch.time.value(row).ok_or_else(|| missing("time"))?;
+    let time_us = crate::arrow_columns::sayable(time).ok_or_else(|| Rejection::of(Reason::BadTime, "time"))?;
+    let event = &spec.types[event_type];
+    let unknown = batch.unknown_columns;
+    let candidate = Candidate { record, index, event_type, id, source, subject, time_us, unknown };
+    call.stage_event(event, &candidate, &batch.row(row), || Payload::Made(write_event(event, batch, row)))
+}

@@ -1,0 +1,228 @@
+//! A flat hash table of small entries that are keyed by a 128-bit hash: the memory of deduplication.
+//!
+//! Entries lie in the order of their hashes (linear probing where each probe sequence is sorted), so that a miss ends
+//! early, growth is one sequential merge, and a snapshot comes out sorted. The table is split by the hash's high bits
+//! into shards that grow by a quarter each at its own time: no growth stalls for long, memory follows the number of
+//! entries closely (load between 0.64 and 0.8), and the peak while growing is one shard.
+
+/// An entry; a hash of 0 marks an empty slot.
+pub trait Entry: Copy {
+    const EMPTY: Self;
+    fn hash(&self) -> u128;
+}
+
+impl Entry for u128 {
+    const EMPTY: u128 = 0;
+    fn hash(&self) -> u128 {
+        *self
+    }
+}
+
+const SHARD_BITS: u32 = 8;
+const SHARDS: usize = 1 << SHARD_BITS;
+const SMALLEST: usize = 16;
+
+#[derive(Clone)]
+pub struct Table<E> {
+    shards: Vec<Shard<E>>,
+    len: usize,
+}
+
+#[derive(Clone)]
+struct Shard<E> {
+    /// `homes` slots, then room for the last ones to spill over.
+    slots: Vec<E>,
+    homes: usize,
+    len: usize,
+}
+
+/// Where an entry is, or would be.
+pub struct Place {
+    shard: usize,
+    slot: usize,
+}
+
+impl<E: Entry> Default for Table<E> {
+    fn default() -> Self {
+        let shard = Shard { slots: Vec::new(), homes: 0, len: 0 };
+        Table { shards: vec![shard; SHARDS], len: 0 }
+    }
+}
+
+impl<E: Entry> Table<E> {
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Bytes of memory held.
+    pub fn memory_bytes(&self) -> usize {
+        let slots: usize = self.shards.iter().map(|shard| shard.slots.capacity()).sum();
+        slots * size_of::<E>() + self.shards.capacity() * size_of::<Shard<E>>()
+    }
+
+    /// The entry of a hash (not 0), or the place where it belongs.
+    #[inline]
+    pub fn find(&mut self, hash: u128) -> Result<&mut E, Place> {
+        let shard = shard_of(hash);
+        match self.shards[shard].find(hash) {
+            Ok(slot) => Ok(&mut self.shards[shard].slots[slot]),
+            Err(slot) => Err(Place { shard, slot }),
+        }
+    }
+
+    /// Adds an entry whose hash is not in the table, at the place that `find` told, with no change in between.
+    #[inline]
+    pub fn insert(&mut self, place: Place, entry: E) {
+        self.shards[place.shard].insert(place.shard, place.slot, entry);
+        self.len += 1;
+    }
+
+    /// Starts loading the memory that `find` will look at.
+    #[inline]
+    pub fn prefetch(&self, hash: u128) {
+        let shard = &self.shards[shard_of(hash)];
+        crate::prefetch::prefetch(shard.slots.get(shard.home(hash)));
+    }
+
+    /// All entries, by ascending hash.
+    pub fn iter(&self) -> impl Iterator<Item = &E> {
+        self.shards.iter().flat_map(|shard| &shard.slots).filter(|entry| entry.hash() != 0)
+    }
+}
+
+#[inline]
+fn shard_of(hash: u128) -> usize {
+    (hash >> (128 - SHARD_BITS)) as usize
+}
+
+impl<E: Entry> Shard<E> {
+    /// The slot where a hash would lie if no other were there. Never falls as the hash rises.
+    #[inline]
+    fn home(&self, hash: u128) -> usize {
+        home(hash, self.homes)
+    }
+
+    #[inline]
+    fn find(&self, hash: u128) -> Result<usize, usize> {
+        let mut slot = self.home(hash);
+        while let Some(entry) = self.slots.get(slot) {
+            let other = entry.hash();
+            if other == hash {
+                return Ok(slot);
+            }
+            if other == 0 || other > hash {
+                break;
+            }
+            slot += 1;
+        }
+        Err(slot)
+    }
+
+    #[inline]
+    fn insert(&mut self, number: usize, slot: usize, entry: E) {
+        if (self.len + 1) * 5 <= self.homes * 4 && self.shift_in(slot, entry) {
+            self.len += 1;
+            return;
+        }
+        self.grow(number);
+        // A grown shard has room; its last slots may still be full, by the rarest of chances: then it grows again.
+        while let Err(slot) = self.find(entry.hash()) {
+            if self.shift_in(slot, entry) {
+                self.len += 1;
+                return;
+            }
+            self.grow(number);
+        }
+    }
+
+    /// Moves what follows one slot on, up to the next empty one; false if there is none.
+    #[inline]
+    fn shift_in(&mut self, slot: usize, entry: E) -> bool {
+        let Some(tail) = self.slots.get_mut(slot..) else {
+            return false;
+        };
+        let Some(empty) = tail.iter().position(|other| other.hash() == 0) else {
+            return false;
+        };
+        tail.copy_within(..empty, 1);
+        tail[0] = entry;
+        true
+    }
+
+    #[cold]
+    fn grow(&mut self, number: usize) {
+        // Shards start at different sizes, so that they do not all grow at the same time.
+        let mut homes = if self.homes == 0 { SMALLEST + number % 5 } else { self.homes + self.homes / 4 };
+        loop {
+            match self.rebuilt(homes) {
+                Some(slots) => {
+                    (self.slots, self.homes) = (slots, homes);
+                    return;
+                }
+                None => homes += homes / 16 + 1,
+            }
+        }
+    }
+
+    fn rebuilt(&self, homes: usize) -> Option<Vec<E>> {
+        let mut slots = vec![E::EMPTY; homes + SMALLEST + homes / 256];
+        let mut next = 0;
+        for entry in self.slots.iter().filter(|entry| entry.hash() != 0) {
+            next = next.max(home(entry.hash(), homes));
+            *slots.get_mut(next)? = *entry;
+            next += 1;
+        }
+        Some(slots)
+    }
+}
+
+#[inline]
+fn home(hash: u128, homes: usize) -> usize {
+    let within = (hash << SHARD_BITS >> 64) as u64;
+    ((u128::from(within) * homes as u128) >> 64) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    fn insert(table: &mut Table<u128>, hash: u128) -> bool {
+        match table.find(hash) {
+            Ok(_) => false,
+            Err(place) => {
+                table.insert(place, hash);
+                true
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn is_a_sorted_set(hashes in prop::collection::vec(prop_oneof![
+            any::<u128>(), 1u128..300, (u128::MAX - 300)..=u128::MAX, (0u128..64).prop_map(|n| n << 64)
+        ].prop_filter("0 marks empty slots", |hash| *hash != 0), 0..2_000)) {
+            let (mut table, mut model) = (Table::default(), BTreeSet::new());
+            for hash in hashes {
+                prop_assert_eq!(insert(&mut table, hash), model.insert(hash));
+            }
+            prop_assert_eq!(table.len(), model.len());
+            prop_assert!(table.iter().copied().eq(model));
+        }
+    }
+
+    #[test]
+    fn memory_follows_the_entries() {
+        let mut table = Table::default();
+        let mut hash = 1u128;
+        for i in 1..=400_000usize {
+            hash = hash.wrapping_mul(0x2360_ED05_1FC6_5DA4_4385_DF64_9FCC_F645).wrapping_add(0x5851_F42D_4C95_7F2D);
+            assert!(insert(&mut table, hash.rotate_left(64) | 1));
+            if i >= 100_000 && i % 1000 == 0 {
+                let each = table.memory_bytes() as f64 / i as f64;
+                assert!(each <= 24.0, "{each} bytes an id at {i}");
+            }
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! The core of one partition: takes records, gives deltas.
+
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+
+use crate::aggregate::Groups;
+use crate::arrow_framing;
+use crate::arrow_in;
+use crate::arrow_out;
+use crate::dedup::DedupState;
+use crate::error::CoreError;
+use crate::hash::TableHasher;
+use crate::identity::IdentityHasher;
+use crate::ingest::{self, Limits};
+use crate::json_in::JsonReader;
+use crate::judge::Judge;
+use crate::labels::LabelSets;
+use crate::outcome::{Counters, Outcome};
+use crate::spec::Spec;
+use crate::stage::{KEY_HEAD, Stage};
+use crate::subjects::Subjects;
+
+/// What an operator decides.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Events older than the record's append time minus this are refused.
+    pub horizon_us: i64,
+    /// Events later than the record's append time plus this are refused.
+    pub future_us: i64,
+    pub record_limit_bytes: usize,
+    pub event_limit_bytes: usize,
+    pub label_keys: Vec<String>,
+    pub label_sets_per_account_hour: u32,
+}
+
+/// What a flush takes out.
+pub struct Flushed {
+    pub counters: Counters,
+    /// The new ids, packed; empty if there are none.
+    pub blob: Vec<u8>,
+    pub usage: RecordBatch,
+    pub subjects: RecordBatch,
+}
+
+/// Sizes, for metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stats {
+    pub memory_bytes: usize,
+    pub sequenced_incarnations: usize,
+    pub sequenced_ranges: u64,
+    pub sequenced_events: u64,
+    pub foreign_ids: usize,
+}
+
+/// Everything that a call changes and that a failed call must leave as it was.
+#[derive(Clone)]
+pub struct Pending {
+    pub counters: Counters,
+    pub groups: Groups,
+    pub subjects: Subjects,
+    pub label_sets: LabelSets,
+    pub dedup: DedupState,
+}
+
+/// Memory that is used again from call to call and holds nothing that counts.
+pub struct Working {
+    pub judge: Judge,
+    pub stage: Stage,
+    pub json: JsonReader,
+    pub hashes: Vec<(u32, u64)>,
+    pub identities: IdentityHasher,
+}
+
+/// Texts are forgotten at a flush once they take more than this.
+const MOST_INTERNED_BYTES: usize = 32 << 20;
+const MOST_INTERNED: usize = 1 << 20;
+/// Positions in a record are 32-bit numbers.
+const MOST_RECORD_BYTES: usize = 1 << 31;
+/// No valid JSON event is shorter: its required attributes alone are longer.
+const LEAST_EVENT_BYTES: u64 = 64;
+
+pub struct Core {
+    spec: Arc<Spec>,
+    options: Options,
+    hasher: TableHasher,
+    working: Working,
+    pending: Pending,
+}
+
+impl Core {
+    pub fn new(spec: &[u8], hash_key: &[u8; 16], options: Options) -> Result<Core, CoreError> {
+        check(&options)?;
+        let hasher = TableHasher::new(hash_key);
+        let spec = Arc::new(Spec::parse(spec, hasher)?);
+        let identities = IdentityHasher::new(hash_key);
+        let key_width = KEY_HEAD + spec.dimensions.len();
+        Ok(Core {
+            working: Working {
+                judge: Judge::new(&spec, hasher, options.label_keys.clone()),
+                stage: Stage::new(spec.dimensions.len()),
+                json: JsonReader::new(&spec),
+                hashes: Vec::new(),
+                identities: identities.clone(),
+            },
+            pending: Pending {
+                counters: Counters::default(),
+                groups: Groups::new(hasher, key_width, spec.measures.len()),
+                subjects: Subjects::new(hasher),
+                label_sets: LabelSets::new(options.label_sets_per_account_hour),
+                dedup: DedupState::new(identities.key_check()),
+            },
+            hasher,
+            options,
+            spec,
+        })
+    }
+
+    /// Judges and counts records; `values[i]` has offset `base_offset + i` and was appended at `append_us`. Either all of
+    /// the call is counted, or (on an error) nothing.
+    pub fn ingest(&mut self, values: &[Option<&[u8]>], base_offset: u64, append_us: i64) -> Result<Outcome, CoreError> {
+        let count = u32::try_from(values.len())
+            .map_err(|_| CoreError::Invalid("one call takes less than 2^32 values".to_owned()))?;
+        if base_offset.checked_add(u64::from(count)).is_none_or(|next| next > i64::MAX as u64) {
+            return Err(CoreError::Invalid(format!("base_offset {base_offset} is beyond Kafka's largest offset")));
+        }
+        let (earliest_us, latest_us) = Limits::at(append_us, self.options.horizon_us, self.options.future_us);
+        let limits = Limits {
+            record_bytes: self.options.record_limit_bytes,
+            event_bytes: self.options.event_limit_bytes,
+            earliest_us,
+            latest_us,
+            base_offset,
+        };
+        // Only an overflowing sum can fail a call half-way. Where none is possible, no copy is needed to go back to.
+        let backup = self.could_overflow(values).then(|| self.pending.clone());
+        let result = ingest::run(&self.spec, &mut self.working, &mut self.pending, values, limits);
+        match (&result, backup) {
+            (Ok(outcome), _) => self.pending.counters.add(&outcome.counters),
+            (Err(_), Some(backup)) => self.pending = backup,
+            (Err(_), None) => debug_assert!(false, "a sum overflowed that could not"),
+        }
+        result
+    }
+
+    /// Takes the pending deltas; the ids stay known.
+    pub fn flush(&mut self) -> Result<Flushed, CoreError> {
+        let interner = &self.working.judge.interner;
+        let usage = arrow_out::usage(&self.spec, &self.pending.groups, interner)?;
+        let subjects = arrow_out::subjects(&self.spec, &self.pending.subjects, interner)?;
+        let blob = self.pending.dedup.take_blob();
+        self.pending.groups = Groups::new(self.hasher, KEY_HEAD + self.spec.dimensions.len(), self.spec.measures.len());
+        self.pending.subjects = Subjects::new(self.hasher);
+        if interner.text_bytes() > MOST_INTERNED_BYTES || interner.len() > MOST_INTERNED {
+            self.working.judge.reset_texts();
+        }
+        Ok(Flushed { counters: std::mem::take(&mut self.pending.counters), blob, usage, subjects })
+    }
+
+    /// Adds the ids of a committed blob.
+    pub fn restore(&mut self, blob: &[u8]) -> Result<(), CoreError> {
+        self.pending.dedup.restore(blob)
+    }
+
+    /// All ids, packed; equal states give equal bytes.
+    pub fn snapshot(&self) -> Vec<u8> {
+        self.pending.dedup.snapshot()
+    }
+
+    pub fn stats(&self) -> Stats {
+        let dedup = &self.pending.dedup;
+        Stats {
+            memory_bytes: dedup.memory_bytes(),
+            sequenced_incarnations: dedup.sequenced().incarnations(),
+            sequenced_ranges: dedup.sequenced().ranges(),
+            sequenced_events: dedup.sequenced().events(),
+            foreign_ids: dedup.foreign_ids(),
+        }
+    }
+
+    /// Events that came in since the last flush.
+    pub fn pending_events(&self) -> u64 {
+        self.pending.counters.events_in
+    }
+
+    /// Groups that the next flush would have.
+    pub fn pending_groups(&self) -> u64 {
+        self.pending.groups.len() as u64
+    }
+
+    /// Whether a sum could pass 2^64 - 1 if every event that fits in the values had the largest quantity.
+    fn could_overflow(&self, values: &[Option<&[u8]>]) -> bool {
+        let most = values.iter().flatten().map(|value| match arrow_in::stream_of(value) {
+            Some(stream) => arrow_framing::inspect(stream).map_or(0, |framed| framed.rows),
+            None => value.len() as u64 / LEAST_EVENT_BYTES + 1,
+        });
+        let events = most.fold(self.pending.counters.accepted, u64::saturating_add);
+        events.checked_mul(self.spec.largest_cap).is_none()
+    }
+}
+
+fn check(options: &Options) -> Result<(), CoreError> {
+    let invalid = |message: &str| Err(CoreError::Invalid(message.to_owned()));
+    if options.horizon_us < 0 || options.future_us < 0 {
+        return invalid("horizon_us and future_us must not be negative");
+    }
+    for limit in [options.record_limit_bytes, options.event_limit_bytes] {
+        if !(1..=MOST_RECORD_BYTES).contains(&limit) {
+            return invalid("record_limit_bytes and event_limit_bytes must be from 1 to 2^31");
+        }
+    }
+    let mut keys: Vec<&String> = options.label_keys.iter().collect();
+    keys.sort();
+    if keys.iter().any(|key| key.is_empty()) || keys.windows(2).any(|pair| pair[0] == pair[1]) {
+        return invalid("label_keys must be distinct and not empty");
+    }
+    Ok(())
+}

@@ -1,0 +1,323 @@
+//! Events out of JSON text: framing (one object, an array, lines), then one event at a time.
+
+use crate::ingest::{Call, Candidate};
+use crate::judge::{Row, Value};
+use crate::outcome::Payload;
+use crate::reasons::{Reason, Rejection};
+use crate::scan::{Members, NotJson, Scanner, Token, TokenKind};
+use crate::spec::{EventType, FieldSet, Spec, attribute};
+use crate::unescape::unescape;
+
+/// Working memory for one event at a time.
+pub struct JsonReader {
+    attributes: Members,
+    /// The data's members, by event type (each remembers the order of keys that producers of the type use).
+    data: Vec<Members>,
+    texts: [Vec<u8>; 6],
+}
+
+impl JsonReader {
+    pub fn new(spec: &Spec) -> Self {
+        JsonReader {
+            attributes: Members::new(spec.attributes.len()),
+            data: spec.types.iter().map(|event| Members::new(event.fields.len())).collect(),
+            texts: Default::default(),
+        }
+    }
+}
+
+/// What was scanned of one value.
+struct Scanned {
+    /// `start..end` of the value in the record.
+    start: usize,
+    end: usize,
+    is_object: bool,
+    too_deep: bool,
+    /// The type by which `data` was scanned, if it was.
+    data_type: Option<usize>,
+}
+
+/// Judges a record that starts like JSON, and stages its events.
+pub fn read(call: &mut Call<'_>, reader: &mut JsonReader, record: u32, text: &[u8]) {
+    let is_utf8 = simdutf8::basic::from_utf8(text).is_ok();
+    let first = text.iter().find(|byte| !is_blank(byte)).copied().unwrap_or_default();
+    match first {
+        b'[' if is_utf8 => read_array(call, reader, record, text),
+        b'{' if is_utf8 => read_object(call, reader, record, text),
+        b'{' if starts_a_later_line(text) => read_lines(call, reader, record, text, is_utf8),
+        b'[' | b'{' => call.reject_record(record, Rejection::whole(Reason::BadUtf8)),
+        _ => call.reject_record(record, Rejection::whole(Reason::NotJson)),
+    }
+}
+
+fn read_object(call: &mut Call<'_>, reader: &mut JsonReader, record: u32, text: &[u8]) {
+    let mut scanner = Scanner::new(text);
+    scanner.skip_whitespace();
+    match scan(&call.spec, reader, &mut scanner) {
+        Ok(scanned) if scanner.at_end() => judge(call, reader, record, 0, text, &scanned),
+        _ if starts_a_later_line(text) => read_lines(call, reader, record, text, true),
+        _ => call.reject_record(record, Rejection::whole(Reason::NotJson)),
+    }
+}
+
+fn starts_a_later_line(text: &[u8]) -> bool {
+    text.windows(2).any(|pair| pair == b"\n{")
+}
+
+fn read_lines(call: &mut Call<'_>, reader: &mut JsonReader, record: u32, text: &[u8], is_utf8: bool) {
+    let mut index = 0;
+    let mut start = 0;
+    for line in text.split(|byte| *byte == b'\n') {
+        let trimmed = trim(line);
+        if !trimmed.is_empty() {
+            let at = start + (trimmed.as_ptr() as usize - line.as_ptr() as usize);
+            read_line(call, reader, (record, index), text, (at, at + trimmed.len()), is_utf8);
+            index += 1;
+            call.apply_if_full();
+        }
+        start += line.len() + 1;
+    }
+}
+
+fn read_line(
+    call: &mut Call<'_>,
+    reader: &mut JsonReader,
+    (record, index): (u32, u32),
+    text: &[u8],
+    (start, end): (usize, usize),
+    is_utf8: bool,
+) {
+    let payload = Payload::Part { start: start as u32, end: end as u32 };
+    let refusal = if end - start > call.event_limit {
+        Some(Reason::TooLarge)
+    } else if !is_utf8 && simdutf8::basic::from_utf8(&text[start..end]).is_err() {
+        Some(Reason::BadUtf8)
+    } else {
+        let mut scanner = Scanner::at(&text[..end], start);
+        match scan(&call.spec, reader, &mut scanner) {
+            Ok(scanned) if scanner.at_end() => return judge(call, reader, record, index, text, &scanned),
+            _ => Some(Reason::NotJson),
+        }
+    };
+    if let Some(reason) = refusal {
+        call.reject(record, index, Rejection::whole(reason), payload);
+    }
+}
+
+/// Reads an array: its syntax is judged as a whole, so that what was staged and refused of it is taken back if it breaks.
+fn read_array(call: &mut Call<'_>, reader: &mut JsonReader, record: u32, text: &[u8]) {
+    let mark = call.mark();
+    let mut scanner = Scanner::new(text);
+    scanner.skip_whitespace();
+    scanner.advance();
+    if read_elements(call, reader, record, &mut scanner).is_err() || !scanner.at_end() {
+        call.back_to(mark);
+        call.reject_record(record, Rejection::whole(Reason::NotJson));
+    }
+}
+
+fn read_elements(
+    call: &mut Call<'_>,
+    reader: &mut JsonReader,
+    record: u32,
+    scanner: &mut Scanner<'_>,
+) -> Result<(), NotJson> {
+    scanner.skip_whitespace();
+    if scanner.peek() == Some(b']') {
+        scanner.advance();
+        return Ok(());
+    }
+    for index in 0.. {
+        let scanned = scan(&call.spec, reader, scanner)?;
+        judge(call, reader, record, index, scanner.text(), &scanned);
+        scanner.skip_whitespace();
+        match scanner.peek() {
+            Some(b',') => scanner.advance(),
+            Some(b']') => {
+                scanner.advance();
+                return Ok(());
+            }
+            _ => return Err(NotJson),
+        }
+        scanner.skip_whitespace();
+    }
+    Err(NotJson)
+}
+
+/// Whitespace of JSON.
+pub fn is_blank(byte: &u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
+}
+
+fn trim(line: &[u8]) -> &[u8] {
+    let Some(first) = line.iter().position(|byte| !is_blank(byte)) else {
+        return &[];
+    };
+    let last = line.iter().rposition(|byte| !is_blank(byte)).unwrap_or(first);
+    &line[first..=last]
+}
+
+/// Scans one value; of an object, the attributes and (if its type stands before it) the data.
+#[inline]
+fn scan(spec: &Spec, reader: &mut JsonReader, scanner: &mut Scanner<'_>) -> Result<Scanned, NotJson> {
+    scanner.take_too_deep();
+    let start = scanner.pos();
+    let is_object = scanner.peek() == Some(b'{');
+    let mut data_type = None;
+    if is_object {
+        let data = &mut reader.data;
+        reader.attributes.clear();
+        scanner.object(0, &spec.attributes, &mut reader.attributes, |scanner, member, attributes| {
+            if member != attribute::DATA || scanner.peek() != Some(b'{') {
+                return Ok(None);
+            }
+            let Some(event_type) = type_of(spec, attributes, scanner.text()) else {
+                return Ok(None);
+            };
+            let start = scanner.pos() as u32;
+            let members = &mut data[event_type];
+            members.clear();
+            scanner.object(1, &spec.types[event_type].keys, members, |_, _, _| Ok(None))?;
+            data_type = Some(event_type);
+            Ok(Some(Token { kind: TokenKind::Object, start, end: scanner.pos() as u32, number: 0 }))
+        })?;
+    } else {
+        scanner.value(0)?;
+    }
+    Ok(Scanned { start, end: scanner.pos(), is_object, too_deep: scanner.take_too_deep(), data_type })
+}
+
+#[inline]
+fn type_of(spec: &Spec, attributes: &Members, text: &[u8]) -> Option<usize> {
+    let token = attributes.get(attribute::TYPE);
+    if token.kind == TokenKind::Text { spec.type_named(token.of(text)) } else { None }
+}
+
+#[inline]
+fn judge(call: &mut Call<'_>, reader: &mut JsonReader, record: u32, index: u32, text: &[u8], scanned: &Scanned) {
+    let payload = Payload::Part { start: scanned.start as u32, end: scanned.end as u32 };
+    let mark = call.stage.mark();
+    if let Err(rejection) = judge_event(call, reader, record, index, text, scanned, &payload) {
+        call.stage.back_to(mark);
+        call.reject(record, index, rejection, payload);
+    }
+}
+
+#[inline]
+fn judge_event(
+    call: &mut Call<'_>,
+    reader: &mut JsonReader,
+    record: u32,
+    index: u32,
+    text: &[u8],
+    scanned: &Scanned,
+    payload: &Payload,
+) -> Result<(), Rejection> {
+    let spec = call.spec.clone();
+    if scanned.end - scanned.start > call.event_limit {
+        return Err(Rejection::whole(Reason::TooLarge));
+    }
+    if scanned.too_deep {
+        return Err(Rejection::whole(Reason::TooDeep));
+    }
+    if !scanned.is_object {
+        return Err(Rejection::whole(Reason::NotAnObject));
+    }
+    let attributes = &reader.attributes;
+    if attributes.repeated != 0 {
+        let first = attributes.repeated.trailing_zeros() as usize;
+        return Err(Rejection::of(Reason::DuplicateKey, spec.attributes.name(first)));
+    }
+    let texts = &mut reader.texts;
+    let [specversion, type_name, id, source, subject, time] = texts;
+    let attribute_text = |number: usize, scratch| text_of(attributes, number, text, scratch);
+    if attribute_text(attribute::SPECVERSION, specversion)? != b"1.0" {
+        return Err(Rejection::of(Reason::BadValue, "specversion"));
+    }
+    let type_name = attribute_text(attribute::TYPE, type_name)?;
+    let event_type = match scanned.data_type {
+        Some(known) => known,
+        None => spec.type_named(type_name).ok_or_else(|| Rejection::of(Reason::UnknownType, "type"))?,
+    };
+    let event = &spec.types[event_type];
+    let id = crate::ingest::named("id", attribute_text(attribute::ID, id)?, spec.id_length)?;
+    let source = crate::ingest::named("source", attribute_text(attribute::SOURCE, source)?, spec.source_length)?;
+    let subject = crate::ingest::named("subject", attribute_text(attribute::SUBJECT, subject)?, spec.subject_length)?;
+    let time_us = crate::time::parse_rfc3339(attribute_text(attribute::TIME, time)?)
+        .ok_or_else(|| Rejection::of(Reason::BadTime, "time"))?;
+    let data = attributes.get(attribute::DATA);
+    match data.kind {
+        TokenKind::Object => {}
+        TokenKind::Null => return Err(Rejection::of(Reason::MissingField, "data")),
+        _ => return Err(Rejection::of(Reason::WrongType, "data")),
+    }
+    let members = &mut reader.data[event_type];
+    if scanned.data_type.is_none() {
+        members.clear();
+        let mut scanner = Scanner::at(text, data.start as usize);
+        let scanned = scanner.object(1, &event.keys, members, |_, _, _| Ok(None));
+        scanned.map_err(|NotJson| Rejection::whole(Reason::NotJson))?;
+    }
+    if members.repeated != 0 {
+        let first = members.repeated.trailing_zeros() as usize;
+        return Err(Rejection::of(Reason::DuplicateKey, &event.fields[first].path));
+    }
+    let unknown = attributes.unknown + members.unknown;
+    let candidate = Candidate { record, index, event_type, id, source, subject, time_us, unknown };
+    call.stage_event(event, &candidate, &JsonRow { members, text, event }, || payload.clone())
+}
+
+#[inline]
+fn text_of<'r>(
+    attributes: &Members,
+    number: usize,
+    text: &'r [u8],
+    scratch: &'r mut Vec<u8>,
+) -> Result<&'r [u8], Rejection> {
+    let token = attributes.get(number);
+    match token.kind {
+        TokenKind::Text => Ok(token.of(text)),
+        TokenKind::EscapedText => {
+            scratch.clear();
+            unescape(token.of(text), scratch);
+            Ok(scratch)
+        }
+        TokenKind::Null => Err(Rejection::of(Reason::MissingField, attribute::NAMES[number])),
+        _ => Err(Rejection::of(Reason::WrongType, attribute::NAMES[number])),
+    }
+}
+
+struct JsonRow<'m> {
+    members: &'m Members,
+    text: &'m [u8],
+    event: &'m EventType,
+}
+
+impl Row for JsonRow<'_> {
+    #[inline]
+    fn present(&self) -> FieldSet {
+        self.members.present
+    }
+
+    #[inline]
+    fn value<'r>(&'r self, field: usize, scratch: &'r mut Vec<u8>) -> Value<'r> {
+        debug_assert!(field < self.event.fields.len());
+        let token = self.members.get(field);
+        match token.kind {
+            TokenKind::Whole => Value::Whole(token.number),
+            TokenKind::Text => Value::Text(token.of(self.text)),
+            TokenKind::EscapedText => {
+                scratch.clear();
+                unescape(token.of(self.text), scratch);
+                Value::Text(scratch)
+            }
+            TokenKind::Null => Value::Null,
+            TokenKind::WholeTooBig => Value::WholeTooBig,
+            TokenKind::Minus => Value::Minus(token.number),
+            TokenKind::MinusTooBig => Value::MinusTooBig,
+            TokenKind::Fraction => Value::Fraction,
+            TokenKind::Object => Value::Object(token.of(self.text)),
+            TokenKind::Bool | TokenKind::Array => Value::Other,
+        }
+    }
+}
