@@ -51,6 +51,10 @@ def _of(values: list[Any], type_: pa.DataType) -> pa.Array:
     return pa.array(values, type_)
 
 
+def _bad(path: str) -> Outcome:
+    return refused("bad_arrow", path)
+
+
 def _missing(name: str) -> Outcome:
     return refused("missing_field", name)
 
@@ -63,26 +67,29 @@ VECTORS = [
     many("arrow: three rows", stream({}, 3), OK, OK, OK),
     many("arrow: two batches, the second a resend", stream({}, 2, batches=2), OK, OK, DUPLICATE, DUPLICATE),
     many("arrow: only a schema", stream({}, batches=0)),
-    many("arrow: no type in the metadata", stream({}, type_name=None), _BAD),
+    many("arrow: no type in the metadata", stream({}, type_name=None), _bad("fleetmeter.type")),
     many("arrow: an unknown type", stream({}, type_name="fleetmeter.generation.v9"), refused("unknown_type", "type")),
     many("arrow: cut off in the schema", _GOOD[:40], _BAD),
     many("arrow: only the first bytes", b"\xff\xff\xff\xff", _BAD),
     many("arrow: three of them", b"\xff\xff\xff", refused("not_json")),
     many("arrow: garbage", b"\xff\xff\xff\xff\x10\x00\x00\x00" + b"\x00garbage" * 5, _BAD),
     *(
-        many(f"arrow: no column {name}", stream({name: ...}), _BAD)
-        for name in ("id", "source", "subject", "time", "model", "generation_mode")
+        many(f"arrow: no column {path}", stream({path.removeprefix("data."): ...}), _bad(path))
+        for path in ("id", "source", "subject", "time", "data.model", "data.generation_mode")
     ),
     *(
-        many(f"arrow: {name} of numbers", stream({name: _of([1], pa.int64())}), _BAD)
-        for name in ("id", "source", "subject", "time", "model", "provider", "labels")
+        many(f"arrow: {path} of numbers", stream({path.removeprefix("data."): _of([1], pa.int64())}), _bad(path))
+        for path in ("id", "source", "subject", "time", "data.model", "data.provider", "data.labels")
     ),
-    many("arrow: quantity of texts", stream({"input_tokens": ["5"]}), _BAD),
-    many("arrow: quantity of floats", stream({"input_tokens": _of([5.0], pa.float64())}), _BAD),
-    many("arrow: quantity of booleans", stream({"input_tokens": _of([True], pa.bool_())}), _BAD),
-    many("arrow: time in ms", stream({"time": _of([APPEND_TIME_US // 1000], pa.timestamp("ms", tz="UTC"))}), _BAD),
-    many("arrow: time without zone", stream({"time": _of([APPEND_TIME_US], pa.timestamp("us"))}), _BAD),
-    many("arrow: time as text", stream({"time": ["2026-03-01T12:00:00Z"]}), _BAD),
+    many("arrow: the envelope's columns come first", stream({"model": ..., "subject": ...}), _bad("subject")),
+    many("arrow: quantity of texts", stream({"input_tokens": ["5"]}), _bad("data.input_tokens")),
+    many("arrow: quantity of floats", stream({"gpu_ms": _of([5.0], pa.float64())}), _bad("data.gpu_ms")),
+    many("arrow: quantity of booleans", stream({"gpu_ms": _of([True], pa.bool_())}), _bad("data.gpu_ms")),
+    many("arrow: a wrong column without rows", stream({"gpu_ms": _of([], pa.bool_())}, 0), _bad("data.gpu_ms")),
+    many("arrow: a wrong column without batches", stream({"gpu_ms": ["5"]}, batches=0), _bad("data.gpu_ms")),
+    many("arrow: time in ms", stream({"time": _of([APPEND_TIME_US // 1000], pa.timestamp("ms", "UTC"))}), _bad("time")),
+    many("arrow: time without zone", stream({"time": _of([APPEND_TIME_US], pa.timestamp("us"))}), _bad("time")),
+    many("arrow: time as text", stream({"time": ["2026-03-01T12:00:00Z"]}), _bad("time")),
     _column(
         "subject",
         _of(["a", None, "", "a\nb", "x" * 129], _TEXT),

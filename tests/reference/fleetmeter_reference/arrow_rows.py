@@ -29,7 +29,7 @@ def events_of(value: bytes) -> list[Object]:
         raise Refused("bad_arrow") from error
     type_name = (schema.metadata or {}).get(b"fleetmeter.type")
     if type_name is None:
-        raise Refused("bad_arrow")
+        raise Refused("bad_arrow", "fleetmeter.type")
     model = EVENT_TYPES.get(type_name.decode("utf-8", "replace"))
     if model is None:
         raise Refused("unknown_type", "type")
@@ -43,19 +43,15 @@ def events_of(value: bytes) -> list[Object]:
 
 
 def _check_columns(schema: pa.Schema, table: dict[str, FieldSpec]) -> None:
-    known = [*_ENVELOPE, *table]
-    required = [*_ENVELOPE, *(name for name, spec in table.items() if spec.required)]
-    if any(schema.names.count(name) > 1 for name in known) or any(name not in schema.names for name in required):
-        raise Refused("bad_arrow")
-    for field in schema:
-        if field.name in _ENVELOPE:
-            kind = Kind.TIME if field.name == "time" else Kind.STRING
-        elif field.name in table:
-            kind = table[field.name].kind
-        else:
-            continue
-        if not _is_of_kind(field.type, kind):
-            raise Refused("bad_arrow")
+    """Refuse a stream for its first column that is missing, doubled or of another type; the envelope comes first."""
+    wanted = [(name, name, Kind.TIME if name == "time" else Kind.STRING, True) for name in _ENVELOPE]
+    wanted += [(spec.name, f"data.{spec.name}", spec.kind, spec.required) for spec in table.values()]
+    for name, path, kind, required in wanted:
+        found = [field for field in schema if field.name == name]
+        if len(found) > 1 or (required and not found):
+            raise Refused("bad_arrow", path)
+        if found and not _is_of_kind(found[0].type, kind):
+            raise Refused("bad_arrow", path)
 
 
 def _is_of_kind(type_: pa.DataType, kind: Kind) -> bool:

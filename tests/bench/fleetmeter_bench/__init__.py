@@ -1,0 +1,1 @@
+"""What fleetmeter's parts can do on this machine, measured. `make bench` prints it."""

@@ -1,0 +1,92 @@
+"""The figures as tables that a person reads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from fleetmeter_bench.measure import Speed
+from fleetmeter_bench.native_speed import NativeSpeed
+from fleetmeter_bench.pipeline import PlainFaust
+from fleetmeter_bench.worker_speed import EndToEnd
+
+
+def rate(events_per_s: float) -> str:
+    """`1.92 M/s`, `4.7 k/s`."""
+    if events_per_s >= 1e6:
+        return f"{events_per_s / 1e6:.2f} M/s"
+    return f"{events_per_s / 1e3:.1f} k/s"
+
+
+def show_machine(console: Console, machine: dict[str, Any]) -> None:
+    """One line about the machine, and a warning where other work disturbs."""
+    console.print(f"[dim]{machine['processor']}, {machine['cores']} cores, Python {machine['python']}[/dim]")
+    if machine["load_before"] > machine["cores"] / 2:
+        console.print(
+            f"[yellow]Load is {machine['load_before']}: other work on this machine makes all figures worse.[/yellow]"
+        )
+
+
+def native_table(speeds: list[NativeSpeed], known_ids: int) -> Table:
+    """The native core by wire format and by what deduplication remembers."""
+    table = Table(
+        title="Native core: events a second on one core, parse to flushed rollups (median)", title_justify="left"
+    )
+    table.add_column("wire format")
+    table.add_column("bytes/event", justify="right")
+    heads = ["sequenced ids", "foreign ids", "all resent"]
+    if known_ids:
+        heads.append(f"foreign, {known_ids / 1e6:g} M known")
+    for head in heads:
+        table.add_column(head, justify="right")
+    for one in speeds:
+        cells = [one.sequenced, one.foreign, one.resent, *([one.crowded] if one.crowded else [])]
+        table.add_row(one.format, f"{one.bytes_an_event:.0f}", *(rate(cell.median) for cell in cells))
+    table.caption = "Deduplication is always on: sequenced ids cost a range, foreign ids 128 bits each."
+    return table
+
+
+def parser_table(peers: list[tuple[str, Speed]], native: float | None) -> Table:
+    """Ways to read one JSON event in Python, beside the native core's whole path."""
+    table = Table(title="Reading one JSON event in Python (median)", title_justify="left")
+    table.add_column("way")
+    table.add_column("events/s", justify="right")
+    if native:
+        table.add_column("native core is", justify="right")
+    for name, one in peers:
+        table.add_row(name, rate(one.median), *([f"{native / one.median:.0f} times faster"] if native else []))
+    if native:
+        table.caption = "The core also identifies, deduplicates and aggregates in its time."
+    return table
+
+
+def pipeline_table(workers: list[tuple[str, EndToEnd]], plain: PlainFaust) -> Table:
+    """One worker from Kafka to the committed ledger, by wire format, and plain Faust on the first topic."""
+    table = Table(title="One worker: Kafka to committed in ClickHouse", title_justify="left")
+    table.add_column("wire format")
+    for head in ("events", "seconds", "commits", "records/s", "events/s", "x plain Faust"):
+        table.add_column(head, justify="right")
+    for name, one in workers:
+        table.add_row(
+            name,
+            f"{one.events:,}",
+            f"{one.seconds:.1f}",
+            f"{one.commits}",
+            rate(one.records / one.seconds),
+            rate(one.events_per_s),
+            f"{one.events_per_s / plain.events_per_s:.0f}",
+        )
+    table.add_section()
+    table.add_row(
+        "plain Faust, JSON",
+        f"{plain.events:,}",
+        f"{plain.seconds:.1f}",
+        "-",
+        rate(plain.events_per_s),
+        rate(plain.events_per_s),
+        "1",
+    )
+    table.caption = "Plain Faust: stock transport, sums in a dict; no deduplication, nothing stored."
+    return table

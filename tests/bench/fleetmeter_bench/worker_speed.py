@@ -1,0 +1,104 @@
+"""A worker end to end: from records in Kafka to rows committed in ClickHouse, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from fleetmeter_jobs.cli.clickhouse import connect
+from fleetmeter_jobs.cli.stack.environment import environment_of
+from fleetmeter_jobs.settings import Settings
+from fleetmeter_local import ManagedProcess, start_process
+from fleetmeter_local.process import tail_of
+
+POLL_S: Final = 0.01
+START_LIMIT_S: Final = 60.0
+
+
+@dataclass(frozen=True)
+class EndToEnd:
+    """What a worker did, from its first look at the log to the commit of the last event."""
+
+    seconds: float
+    records: int
+    events: int
+    commits: int
+
+    @property
+    def events_per_s(self) -> float:
+        """Events committed a second."""
+        return self.events / self.seconds
+
+
+def worker_speed(settings: Settings, records: int, events: int, limit_s: float) -> EndToEnd:
+    """Start a worker on a topic that is full already, and time it until all of it is committed.
+
+    Raises `RuntimeError` if it takes longer than `limit_s` or the ledger has not counted every event once.
+    """
+    ready_file = settings.data_dir / "run" / f"{settings.topic}.ready"
+    process = start_process(
+        settings.topic,
+        [sys.executable, "-m", "fleetmeter_jobs.cli", "worker", "--ready-file", str(ready_file)],
+        log_path=settings.data_dir / "logs" / f"{settings.topic}.log",
+        env=environment_of(settings),
+    )
+    try:
+        began, ended = _times(process, ready_file, settings, records, limit_s)
+    finally:
+        process.stop(settings.shutdown_limit_s)
+    counted, commits = _ledger_totals(settings)
+    if counted != {"records": records, "accepted": events, "duplicates": 0, "rejected": 0}:
+        raise RuntimeError(f"the ledger says {counted}; {records} records with {events} events were sent")
+    return EndToEnd(ended - began, records, events, commits)
+
+
+def _times(
+    process: ManagedProcess, ready_file: Path, settings: Settings, records: int, limit_s: float
+) -> tuple[float, float]:
+    """When the first partition began to count, and when the last record was committed."""
+    log_path = settings.data_dir / "logs" / f"{settings.topic}.log"
+    began = None
+    deadline = time.monotonic() + START_LIMIT_S
+    while True:
+        if not process.is_alive():
+            raise RuntimeError(f"the worker ended with code {process.exit_code()}:\n{tail_of(log_path)}")
+        partitions = _partitions(ready_file)
+        now = time.monotonic()
+        if began is None and any(one["state"] == "counting" for one in partitions):
+            began, deadline = now, now + limit_s
+        if began is not None and sum(one["next_offset"] or 0 for one in partitions) >= records:
+            return began, now
+        if now > deadline:
+            raise RuntimeError(f"the worker was not done in time:\n{tail_of(log_path)}")
+        time.sleep(POLL_S)
+
+
+def _partitions(ready_file: Path) -> list[dict[str, Any]]:
+    """The worker's partitions as its health page shows them; none before it listens."""
+    if not ready_file.is_file():
+        return []
+    url = json.loads(ready_file.read_text())["web"] + "/health/ready"
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - our own worker, on loopback
+            body = answer.read()
+    except urllib.error.HTTPError as error:  # 503 has the same body
+        body = error.read()
+    return list(json.loads(body)["partitions"].values())
+
+
+def _ledger_totals(settings: Settings) -> tuple[dict[str, int], int]:
+    """What the markers of the topic add up to, and in how many commits."""
+    with connect(settings, database=settings.clickhouse_database) as client:
+        rows = client.query(
+            "SELECT sum(records), sum(accepted), sum(duplicates), sum(rejected), sum(commits) FROM ledger "
+            "WHERE row_kind = 'marker' AND topic = {topic:String}",
+            parameters={"topic": settings.topic},
+        ).result_rows
+    records, accepted, duplicates, rejected, commits = rows[0]
+    return {"records": records, "accepted": accepted, "duplicates": duplicates, "rejected": rejected}, commits

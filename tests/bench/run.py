@@ -1,0 +1,93 @@
+"""`make bench`: how fast the native core and a worker are on this machine, beside plain Faust and plain Python.
+
+Starts a local Kafka and ClickHouse (unless their addresses are given, as everywhere), in a temporary folder; takes
+about three minutes. Example: python tests/bench/run.py --only native --known-ids 10000000
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from fleetmeter_bench.machine import machine
+from fleetmeter_bench.native_speed import native_speeds
+from fleetmeter_bench.parser_peers import parser_peers
+from fleetmeter_bench.pipeline import engines, timed_plain_faust, timed_worker
+from fleetmeter_bench.screen import native_table, parser_table, pipeline_table, show_machine
+from fleetmeter_bench.worker_speed import EndToEnd
+from fleetmeter_bench.workload import Format
+from rich.console import Console
+
+PARTS = ("native", "python", "worker")
+WORKER_EVENTS: dict[Format, int] = {"JSON": 1_000_000, "JSON array": 2_000_000, "Arrow": 4_000_000}
+
+
+def main(arguments: list[str]) -> int:
+    """Measure, print; the exit code."""
+    options = _options(arguments)
+    # Progress goes to stderr, so that --json leaves stdout to the machine.
+    console = Console(stderr=options.json)
+    results: dict[str, Any] = {"machine": machine()}
+    show_machine(console, results["machine"])
+    native = None
+    if "native" in options.only:
+        with console.status("Timing the native core ..."):
+            speeds = list(native_speeds(options.events, options.known_ids, options.seconds))
+        results["native"] = [dataclasses.asdict(one) for one in speeds]
+        native = speeds[0].sequenced.median
+        console.print(native_table(speeds, options.known_ids))
+    if "python" in options.only:
+        with console.status("Timing Python ..."):
+            peers = list(parser_peers(min(options.events, 20_000), options.seconds))
+        results["python"] = {name: dataclasses.asdict(one) for name, one in peers}
+        console.print(parser_table(peers, native))
+    if "worker" in options.only:
+        results["worker"] = _pipeline(console, options.scale)
+    if options.json:
+        sys.stdout.write(json.dumps(results, indent=2) + "\n")
+    return 0
+
+
+def _pipeline(console: Console, scale: float) -> dict[str, Any]:
+    workers: list[tuple[str, EndToEnd]] = []
+    with (
+        tempfile.TemporaryDirectory(prefix="fleetmeter-bench-") as folder,
+        console.status("Starting engines ...") as status,
+        engines(Path(folder)) as settings,
+    ):
+        first = None
+        for format_, events in WORKER_EVENTS.items():
+            status.update(f"A worker on {format_} ...")
+            of_topic, done = timed_worker(settings, format_, max(10_000, int(events * scale)))
+            workers.append((format_, done))
+            first = first or of_topic
+        status.update("Plain Faust ...")
+        plain = timed_plain_faust(first or settings, workers[0][1].events)
+    console.print(pipeline_table(workers, plain))
+    return {
+        "workers": {name: {**dataclasses.asdict(one), "events_per_s": one.events_per_s} for name, one in workers},
+        "plain_faust": {**dataclasses.asdict(plain), "events_per_s": plain.events_per_s},
+        "ratios": {name: one.events_per_s / plain.events_per_s for name, one in workers},
+    }
+
+
+def _options(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="figures as JSON on stdout, tables on stderr")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="which parts to time")
+    parser.add_argument("--events", type=int, default=100_000, help="events a run of the native core (default 100000)")
+    parser.add_argument(
+        "--seconds", type=float, default=2.0, help="longest time for the runs of one figure (default 2)"
+    )
+    parser.add_argument("--known-ids", type=int, default=0, help="also beside so many known foreign ids, say 10000000")
+    parser.add_argument("--scale", type=float, default=1.0, help="times as many events for the workers (default 1)")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
