@@ -1,0 +1,214 @@
+"""Worker processes on a topic and a database of their own, and an oracle: the list of what was sent."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import clickhouse_connect
+from clickhouse_connect.driver.client import Client
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, NewTopic
+from fleetmeter_local import RunningClickHouse, RunningKafka
+from fleetmeter_sql import migrate
+
+DEADLINE_S = 90.0
+_RUN = """
+import sys
+from pathlib import Path
+from fleetmeter_jobs.settings import Settings
+from fleetmeter_jobs.worker import run_worker
+sys.exit(run_worker(Settings.load(), ready_file=Path(sys.argv[1]), exit_when_drained=sys.argv[2] == "drain"))
+"""
+
+
+def eventually(condition: Callable[[], Any], what: str) -> None:
+    """Wait until the condition holds; fails the test after the deadline."""
+    give_up = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < give_up, f"{what}: not after {DEADLINE_S} s"
+        time.sleep(0.05)
+
+
+@dataclass
+class WorkerProcess:
+    """One worker, its ready file and its log."""
+
+    process: subprocess.Popen[bytes]
+    ready_file: Path
+    log: Path
+
+    @property
+    def web(self) -> str | None:
+        return json.loads(self.ready_file.read_text())["web"] if self.ready_file.exists() else None
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Status and body of the web port's answer."""
+        try:
+            with urllib.request.urlopen(f"{self.web}{path}", timeout=5) as answer:  # noqa: S310  (our own worker)
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    def health(self) -> dict[str, Any]:
+        """What /health/ready says; not ready while there is nobody to ask."""
+        try:
+            return json.loads(self.get("/health/ready")[1]) if self.web else {"ready": False, "partitions": {}}
+        except OSError:
+            return {"ready": False, "partitions": {}}
+
+    def ready(self, partitions: int) -> bool:
+        assert self.process.poll() is None, self.log.read_text()
+        health = self.health()
+        return bool(health["ready"]) and len(health["partitions"]) == partitions
+
+    def end(self, number: int) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(DEADLINE_S)
+
+
+@dataclass
+class Pipeline:
+    """A topic, a database, and what was sent."""
+
+    kafka: RunningKafka
+    clickhouse: RunningClickHouse
+    topic: str
+    database: str
+    folder: Path
+    workers: list[WorkerProcess] = field(default_factory=list)
+    sent: list[tuple[str, str, int]] = field(default_factory=list)
+    """(account, id, input tokens) of every good event."""
+    refused: int = 0
+
+    def start_worker(self, *, drain: bool = False, **settings: object) -> WorkerProcess:
+        number = len(self.workers)
+        ready, log = self.folder / f"worker-{number}.json", self.folder / f"worker-{number}.log"
+        settings = {
+            "kafka_bootstrap": self.kafka.bootstrap,
+            "topic": self.topic,
+            "consumer_group": self.topic,
+            "clickhouse_url": self.clickhouse.url,
+            "clickhouse_user": self.clickhouse.user,
+            "clickhouse_password": self.clickhouse.password,
+            "clickhouse_database": self.database,
+            "session_timeout_s": 6,
+            "rebalance_limit_s": 5,
+            "flush_interval_s": 0.1,
+            "flush_events": 500,
+            "retry_wait_limit_s": 0.5,
+            **settings,
+        }
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("FLEETMETER_")}
+        environment |= {f"FLEETMETER_{name.upper()}": str(value) for name, value in settings.items()}
+        with log.open("wb") as sink:
+            process = subprocess.Popen(
+                [sys.executable, "-c", _RUN, str(ready), "drain" if drain else "stay"],
+                env=environment,
+                stderr=sink,
+                stdout=sink,
+            )
+        self.workers.append(WorkerProcess(process, ready, log))
+        return self.workers[-1]
+
+    def send(self, count: int, *, partitions: int = 1, again: bool = False) -> None:
+        """`count` new events; with `again` each is sent twice and every tenth is followed by garbage."""
+        producer = Producer({"bootstrap.servers": self.kafka.bootstrap, "linger.ms": 5, "enable.idempotence": True})
+        for _ in range(count):
+            number = len(self.sent)
+            account, tokens = f"account-{number % 7}", number % 1000
+            self.sent.append((account, f"e-{number}", tokens))
+            for _copy in range(2 if again else 1):
+                producer.produce(self.topic, _event(account, f"e-{number}", tokens), partition=number % partitions)
+            if again and not number % 10:
+                self.refused += 1
+                producer.produce(self.topic, b"not an event %d" % number, partition=number % partitions)
+        assert producer.flush(60) == 0
+
+    def client(self, database: str | None = None) -> Client:
+        return clickhouse_connect.get_client(
+            host=self.clickhouse.host,
+            port=self.clickhouse.port,
+            username=self.clickhouse.user,
+            password=self.clickhouse.password,
+            database=database or self.database,
+        )
+
+    def requests(self) -> int:
+        with self.client() as client:
+            return int(client.query("SELECT sum(requests) FROM usage_minutes").result_rows[0][0])
+
+    def end(self) -> None:
+        """Kill what still runs."""
+        for worker in self.workers:
+            if worker.process.poll() is None:
+                worker.process.kill()
+                worker.process.wait(30)
+
+    def all_counted(self) -> bool:
+        return self.requests() >= len(self.sent)
+
+    def check(self) -> None:
+        """Every account's requests and tokens are those sent, and each offset was committed once."""
+        expected: dict[str, list[int]] = {}
+        for account, _, tokens in self.sent:
+            expected.setdefault(account, [0, 0])
+            expected[account][0] += 1
+            expected[account][1] += tokens
+        with self.client() as client:
+            rows = client.query(
+                "SELECT account_id, sum(requests), sum(input_tokens) FROM usage_minutes GROUP BY account_id"
+            ).result_rows
+            assert {account: [int(requests), int(tokens)] for account, requests, tokens in rows} == expected
+            spans = client.query(
+                "SELECT sum(records + control_offsets + aborted_offsets), sum(rejected) FROM ledger "
+                "WHERE row_kind = 'marker'"
+            ).result_rows
+            ends = client.query(
+                "SELECT sum(end - start) FROM (SELECT partition, min(first_offset) AS start, max(next_offset) AS end "
+                "FROM ledger WHERE row_kind = 'marker' GROUP BY partition)"
+            ).result_rows
+            assert int(spans[0][0]) == int(ends[0][0])
+            assert int(spans[0][1]) == self.refused
+            quarantined = client.query("SELECT count() FROM quarantine FINAL").result_rows
+            assert int(quarantined[0][0]) == self.refused
+
+
+def _event(account: str, event_id: str, tokens: int) -> bytes:
+    return json.dumps(
+        {
+            "specversion": "1.0",
+            "type": "fleetmeter.generation.v1",
+            "source": "test",
+            "id": event_id,
+            "subject": account,
+            "time": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
+            "data": {"model": "mercury-coder-mini", "generation_mode": "diffusion", "input_tokens": tokens},
+        }
+    ).encode()
+
+
+def new_pipeline(
+    kafka: RunningKafka, clickhouse: RunningClickHouse, folder: Path, partitions: int = 1, **config: str
+) -> Pipeline:
+    """A new topic and a migrated database. `config` is the topic's, with underscores for dots."""
+    name = f"worker_{uuid.uuid4().hex}"
+    topic_config = {"message.timestamp.type": "LogAppendTime"}
+    topic_config |= {key.replace("_", "."): value for key, value in config.items()}
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
+    admin.create_topics([NewTopic(name, partitions, 1, config=topic_config)])[name].result(30)
+    made = Pipeline(kafka, clickhouse, name, name, folder)
+    with made.client("default") as client:
+        migrate(client, name)
+    return made

@@ -1,0 +1,211 @@
+"""Workers as processes, on real Kafka and ClickHouse: killed, told to stop, cut off; what was sent is counted once."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
+from fleetmeter_doubles.worker_processes import DEADLINE_S, Pipeline, eventually, new_pipeline
+from fleetmeter_local import RunningClickHouse, RunningKafka
+
+pytestmark = [pytest.mark.kafka, pytest.mark.clickhouse, pytest.mark.timeout(240)]
+
+MakePipeline = Callable[..., Pipeline]
+
+
+@pytest.fixture
+def make_pipeline(tmp_path: Path) -> Iterator[MakePipeline]:
+    """`make_pipeline(kafka, clickhouse, partitions=1, **topic_config)`; its workers end with the test."""
+    with ExitStack() as stack:
+
+        def make(kafka: RunningKafka, clickhouse: RunningClickHouse, partitions: int = 1, **config: str) -> Pipeline:
+            pipeline = new_pipeline(kafka, clickhouse, tmp_path, partitions, **config)
+            stack.callback(pipeline.end)
+            return pipeline
+
+        yield make
+
+
+def test_end_to_end_with_duplicates_and_garbage_and_a_clean_end(
+    kafka: RunningKafka, clickhouse: RunningClickHouse, make_pipeline: MakePipeline
+) -> None:
+    pipeline = make_pipeline(kafka, clickhouse, partitions=2)
+    pipeline.send(2000, partitions=2, again=True)
+    worker = pipeline.start_worker()
+    eventually(lambda: worker.ready(partitions=2), "ready")
+    eventually(pipeline.all_counted, "counted")
+    _, metrics = worker.get("/metrics")
+    assert 'fleetmeter_events_total{outcome="accepted",partition="0"} 1000.0' in metrics
+    assert 'fleetmeter_events_total{outcome="duplicate",partition="1"} 1000.0' in metrics
+    assert worker.get("/health/live") == (200, '{"live":true}')
+    assert worker.end(signal.SIGTERM) == 0, worker.log.read_text()
+    pipeline.check()
+
+
+def test_sigterm_commits_what_is_pending(
+    kafka: RunningKafka, clickhouse: RunningClickHouse, make_pipeline: MakePipeline
+) -> None:
+    pipeline = make_pipeline(kafka, clickhouse)
+    worker = pipeline.start_worker(flush_interval_s=300, flush_events=1_000_000)
+    eventually(lambda: worker.ready(partitions=1), "ready")
+    pipeline.send(300)
+    eventually(lambda: worker.health()["partitions"]["0"]["pending_events"] == 300, "ingested")
+    assert pipeline.requests() == 0
+    assert worker.end(signal.SIGINT) == 0, worker.log.read_text()
+    pipeline.check()
+
+
+def test_a_worker_can_end_by_itself_when_everything_is_counted(
+    kafka: RunningKafka, clickhouse: RunningClickHouse, make_pipeline: MakePipeline
+) -> None:
+    pipeline = make_pipeline(kafka, clickhouse, partitions=3)
+    pipeline.send(500, partitions=2)
+    worker = pipeline.start_worker(drain=True)
+    assert worker.process.wait(DEADLINE_S) == 0, worker.log.read_text()
+    pipeline.check()
+
+
+def test_kill_9_in_mid_stream_loses_and_doubles_nothing(
+    kafka: RunningKafka, clickhouse: RunningClickHouse, make_pipeline: MakePipeline
+) -> None:
+    pipeline = make_pipeline(kafka, clickhouse, partitions=2)
+    for kills in range(3):
+        worker = pipeline.start_worker(flush_events=50, fetch_limit_bytes=65_536)
+        before = len(pipeline.sent)
+        pipeline.send(3000, partitions=2, again=True)
+        eventually(lambda: pipeline.requests() > before, f"counting after {kills} kills")  # noqa: B023  (waited for here)
+        assert worker.end(signal.SIGKILL) == -signal.SIGKILL
+    worker = pipeline.start_worker()
+    eventually(pipeline.all_counted, "counted")
+    assert worker.end(signal.SIGTERM) == 0, worker.log.read_text()
+    pipeline.check()
+
+
+def test_two_workers_share_and_one_takes_over_from_the_other(
+    kafka: RunningKafka, clickhouse: RunningClickHouse, make_pipeline: MakePipeline
+) -> None:
+    pipeline = make_pipeline(kafka, clickhouse, partitions=4)
+    first = pipeline.start_worker()
+    eventually(lambda: first.ready(partitions=4), "the first has all")
+    pipeline.send(1000, partitions=4)
+    second = pipeline.start_worker()
+    pipeline.send(1000, partitions=4, again=True)
+    eventually(lambda: first.ready(partitions=2) and second.ready(partitions=2), "they share")
+    pipeline.send(1000, partitions=4)
+    assert first.end(signal.SIGKILL) == -signal.SIGKILL
+    eventually(lambda: second.ready(partitions=4), "the second has all")
+    eventually(pipeline.all_counted, "counted")
+    assert second.end(signal.SIGTERM) == 0, second.log.read_text()
+    pipeline.check()
+
+
+def test_a_broker_that_is_restarted_is_waited_for(
+    kafka_factory: Callable[[], RunningKafka], clickhouse: RunningClickHouse, make_pipeline: MakePipeline
+) -> None:
+    broker = kafka_factory()
+    pipeline = make_pipeline(broker, clickhouse)
+    worker = pipeline.start_worker()
+    pipeline.send(500)
+    eventually(pipeline.all_counted, "counted before")
+    broker.kill()
+    broker.restart()
+    pipeline.send(500, again=True)
+    eventually(pipeline.all_counted, "counted after")
+    assert worker.end(signal.SIGTERM) == 0, worker.log.read_text()
+    pipeline.check()
+
+
+def test_a_clickhouse_that_is_killed_is_waited_for_and_health_says_so(
+    kafka: RunningKafka, clickhouse_factory: Callable[[], RunningClickHouse], make_pipeline: MakePipeline
+) -> None:
+    store = clickhouse_factory()
+    pipeline = make_pipeline(kafka, store)
+    worker = pipeline.start_worker()
+    pipeline.send(500)
+    eventually(pipeline.all_counted, "counted before")
+    store.kill()
+    pipeline.send(500, again=True)
+    eventually(lambda: worker.health()["partitions"]["0"]["state"] == "waiting", "health tells")
+    assert worker.health()["partitions"]["0"]["domain"] == "clickhouse"
+    store.restart()
+    eventually(pipeline.all_counted, "counted after")
+    eventually(lambda: worker.ready(partitions=1), "ready again")
+    assert worker.end(signal.SIGTERM) == 0, worker.log.read_text()
+    pipeline.check()
+
+
+def test_a_worker_that_is_told_to_stop_while_clickhouse_is_away_ends_in_time_and_says_what_is_open(
+    kafka: RunningKafka, clickhouse_factory: Callable[[], RunningClickHouse], make_pipeline: MakePipeline
+) -> None:
+    store = clickhouse_factory()
+    pipeline = make_pipeline(kafka, store)
+    worker = pipeline.start_worker(shutdown_limit_s=1, rebalance_limit_s=1)
+    eventually(lambda: worker.ready(partitions=1), "ready")
+    store.kill()
+    pipeline.send(100)
+    eventually(lambda: worker.health()["partitions"]["0"]["state"] == "waiting", "health tells")
+    assert worker.end(signal.SIGTERM) == 3
+    assert "the last commit is not confirmed" in worker.log.read_text()
+    store.restart()
+    successor = pipeline.start_worker(drain=True)
+    assert successor.process.wait(DEADLINE_S) == 0, successor.log.read_text()
+    pipeline.check()
+
+
+def test_a_compacted_topic_is_refused(
+    kafka: RunningKafka, clickhouse: RunningClickHouse, make_pipeline: MakePipeline
+) -> None:
+    pipeline = make_pipeline(kafka, clickhouse, cleanup_policy="compact")
+    worker = pipeline.start_worker()
+    assert worker.process.wait(DEADLINE_S) == 1
+    assert "cleanup.policy=compact" in worker.log.read_text()
+    assert "kafka-configs.sh" in worker.log.read_text()
+    assert "Traceback" not in worker.log.read_text()
+
+
+def test_a_position_beyond_the_logs_end_stops_that_partition_and_no_other(
+    kafka_factory: Callable[[], RunningKafka], clickhouse: RunningClickHouse, make_pipeline: MakePipeline
+) -> None:
+    """The ledger survives a broker that comes back with an older log."""
+    pipeline = make_pipeline(kafka_factory(), clickhouse, partitions=2)
+    pipeline.send(100, partitions=2)
+    worker = pipeline.start_worker(drain=True)
+    assert worker.process.wait(DEADLINE_S) == 0, worker.log.read_text()
+    with pipeline.client() as client:
+        client.command(
+            "INSERT INTO ledger (row_kind, topic, partition, epoch, table_partition, first_offset, next_offset, tail) "
+            "SELECT 'marker', topic, partition, epoch, max(table_partition), 50, 999, "
+            "tuple(999, 'x', max(tail).topic_id, max(tail).leader_epoch, max(tail).crc, max(table_partition)) "
+            "FROM ledger "
+            "WHERE row_kind = 'marker' AND partition = 0 AND topic != '' GROUP BY topic, partition, epoch"
+        )
+    worker = pipeline.start_worker()
+    eventually(lambda: worker.health()["partitions"].get("0", {}).get("state") == "stopped", "stopped")
+    health = worker.health()
+    assert "the ledger has position 999, Kafka has a log that ends at 50" in health["partitions"]["0"]["error"]
+    assert health["ready"] is False
+    pipeline.send(10, partitions=2)
+    eventually(lambda: worker.health()["partitions"]["1"]["next_offset"] == 55, "the other goes on")
+    assert worker.end(signal.SIGTERM) == 0, worker.log.read_text()
+
+
+def test_deleted_records_are_an_error_that_names_both_sides(
+    kafka: RunningKafka, clickhouse: RunningClickHouse, make_pipeline: MakePipeline
+) -> None:
+    pipeline = make_pipeline(kafka, clickhouse)
+    pipeline.send(20)
+    first = pipeline.start_worker(drain=True)
+    assert first.process.wait(DEADLINE_S) == 0, first.log.read_text()
+    pipeline.send(20)
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
+    for deleted in admin.delete_records([TopicPartition(pipeline.topic, 0, 30)]).values():
+        deleted.result()
+    second = pipeline.start_worker()
+    eventually(lambda: second.health()["partitions"].get("0", {}).get("state") == "stopped", "stopped")
+    assert "position 20, Kafka has a log that starts at 30" in second.health()["partitions"]["0"]["error"]
+    assert second.end(signal.SIGTERM) == 0
