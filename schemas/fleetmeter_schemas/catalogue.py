@@ -7,7 +7,6 @@ null, never a guess.
 from __future__ import annotations
 
 from functools import cache
-from importlib import resources
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -29,7 +28,7 @@ TIER_LIMITS: tuple[tuple[Tier, float], ...] = (
 class Shape(BaseModel):
     """What matrix operations depend on: layers, attention heads and the size of a head."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     layers: _Count
     heads: _Count
@@ -39,7 +38,7 @@ class Shape(BaseModel):
 class Throughput(BaseModel):
     """A published speed: output tokens a second of one request, and on what."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     output_tokens_per_s: _Count
     accelerator: str
@@ -48,7 +47,7 @@ class Throughput(BaseModel):
 class ModelEntry(BaseModel):
     """One model: what it is, how large, and where the figures are published."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     name: str
     aliases: tuple[str, ...] = ()
@@ -84,7 +83,7 @@ class ModelEntry(BaseModel):
 class Catalogue(BaseModel):
     """All models of one version of the catalogue."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     version: str
     models: tuple[ModelEntry, ...]
@@ -107,5 +106,7 @@ class Catalogue(BaseModel):
 @cache
 def load_catalogue() -> Catalogue:
     """The catalogue that this version ships."""
+    from importlib import resources  # noqa: PLC0415  (costs a client's import 10 ms, and it may never be needed)
+
     raw = resources.files("fleetmeter_schemas").joinpath("catalogue.json").read_bytes()
     return Catalogue.model_validate_json(raw)
