@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from fleetmeter_schemas.envelope import EventRejected, check_attribute
+from fleetmeter_schemas.envelope import EventRejected, check_against_time, check_attribute
 from fleetmeter_schemas.events import EVENT_TYPES, EventData
 from fleetmeter_schemas.reasons import Reason
 
@@ -92,6 +92,8 @@ class UsageClient:
         if self.settings.kafka:
             # Without an address nothing is contacted: this only finds a misspelt option while somebody looks.
             connect({**self._config, "bootstrap.servers": ""})
+        for model in EVENT_TYPES.values():
+            model.model_rebuild()  # their validators are built lazily: now, and not in the first request
         self._begin()
         _open_clients.add(self)
 
@@ -131,6 +133,7 @@ class UsageClient:
                 Reason.WRONG_TYPE, "data", f"data must be an event of fleetmeter_schemas, not {type(data).__name__}"
             )
         time_us = clock.time_ns() // 1000 if time is None else micros_of(time)
+        check_against_time(data, time_us)
         event_id = self._incarnation.next_id() if id is None else check_attribute("id", id)
         value = encode_event(data.TYPE, event_id, self._source, account, time_us, data.to_wire())
         if len(value) > self.settings.event_limit_bytes:

@@ -8,7 +8,6 @@ once. After an error that librdkafka calls fatal its producer is useless; a new 
 
 from __future__ import annotations
 
-import ctypes
 import heapq
 import logging
 import threading
@@ -85,6 +84,8 @@ class Sender:
         """Forget the parent's producer in a forked child: its threads don't exist here, and destroying it would wait
         for them. One reference is therefore never given up."""
         if self._producer is not None:
+            import ctypes  # noqa: PLC0415  (few processes fork after their first event)
+
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._producer))
 
     def _run(self) -> None:

@@ -42,7 +42,7 @@ _ALIASES: Final = frozenset({"request.required.acks", "enable.gapless.guarantee"
 class ClientSettings(BaseModel):
     """How a client sends. The defaults suit an inference server; `kafka` has what only the site knows (TLS, SASL)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     linger_ms: int = Field(20, ge=0, le=60_000, description="How long a record waits for company in its batch.")
     compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = Field("lz4", description="Of record batches.")

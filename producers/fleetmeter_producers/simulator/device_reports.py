@@ -7,7 +7,7 @@ proportion to its fallbacks that the account's local share demands.
 from __future__ import annotations
 
 import itertools
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import cache
 from random import Random
 from typing import Any, Final
@@ -63,8 +63,7 @@ def _life(installation: Installation, kind: ReportKind, **fields: str) -> tuple[
 
 
 def _seat(rng: Random, account: Account, installation: Installation, time_us: int) -> tuple[Body, Subjects]:
-    start, end = _month(time_us // _DAY_US)
-    period = {"period_start": start, "period_end": end}
+    period = {"period_start": _month_start(time_us // _DAY_US), "period_end": format_time(time_us)}
     if rng.random() < 0.5:
         return _report("seat", installation, **period, seat_kind="device", installation=installation.id)
     user = pick(rng, account.callers).fields["user"]
@@ -119,7 +118,6 @@ def _report(kind: ReportKind, about: Installation, **fields: Any) -> tuple[Body,
 
 
 @cache
-def _month(day: int) -> tuple[str, str]:
-    """Start and end of the month of a day (since the epoch)."""
-    start = datetime.fromtimestamp(day * 86_400, UTC).replace(day=1)
-    return to_rfc3339(start), to_rfc3339((start + timedelta(days=32)).replace(day=1))
+def _month_start(day: int) -> str:
+    """Start of the month of a day (since the epoch)."""
+    return to_rfc3339(datetime.fromtimestamp(day * 86_400, UTC).replace(day=1))

@@ -1,0 +1,121 @@
+"""A broker and its producers in memory, behind the interface of confluent-kafka that the producers use.
+
+It can be away, refuse what a test names, run out of queue, and break a producer for good. Like librdkafka, it reports
+each record exactly once, and only from within `poll`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Report = Callable[[Any, Any], None]
+
+
+class FakeKafkaError:
+    """As confluent_kafka.KafkaError, as far as it is used."""
+
+    def __init__(self, text: str, *, fatal: bool = False) -> None:
+        self._text = text
+        self._fatal = fatal
+
+    def str(self) -> str:
+        """The error in words."""
+        return self._text
+
+    def fatal(self) -> bool:
+        """Whether the producer is of no more use."""
+        return self._fatal
+
+
+class FakeBroker:
+    """Holds the log. `connect` is what producers are given.
+
+    `away`: nothing is answered. `refusals`: the errors of the next records, in turn (None accepts one).
+    `keeps_refused`: a refused record is in the log nevertheless, as after a lost acknowledgement.
+    """
+
+    def __init__(self, *, queue_limit: int = 100_000) -> None:
+        self.log: list[tuple[str, bytes, bytes | None]] = []
+        self.configs: list[dict[str, Any]] = []
+        self.refusals: deque[str | None] = deque()
+        self.keeps_refused = False
+        self.queue_limit = queue_limit
+        self.away = False
+        self.broken: set[int] = set()
+        self.changed = threading.Condition()
+
+    def connect(self, config: Mapping[str, Any]) -> FakeProducer:
+        """A producer of this broker."""
+        self.configs.append(dict(config))
+        return FakeProducer(self, len(self.configs) - 1, config.get("error_cb"))
+
+    def break_producers(self) -> None:
+        """What librdkafka calls a fatal error, for all producers that exist."""
+        self.broken |= set(range(len(self.configs)))
+
+    def values(self) -> list[bytes | None]:
+        """The values in the log."""
+        return [value for _, _, value in self.log]
+
+    def wait_for(self, condition: Callable[[], bool], seconds: float = 10.0) -> None:
+        """Wait until a condition on the log holds; fails if it never does."""
+        with self.changed:
+            assert self.changed.wait_for(condition, seconds), f"not in time; the log has {len(self.log)} records"
+
+    def answer(self, record: tuple[str, bytes, bytes | None]) -> FakeKafkaError | None:
+        """What becomes of a record."""
+        refusal = self.refusals.popleft() if self.refusals else None
+        with self.changed:
+            if refusal is None or self.keeps_refused:
+                self.log.append(record)
+            self.changed.notify_all()
+        return None if refusal is None else FakeKafkaError(refusal)
+
+
+class FakeProducer:
+    """As confluent_kafka.Producer, as far as it is used."""
+
+    def __init__(self, broker: FakeBroker, number: int, error_cb: Callable[[Any], None] | None) -> None:
+        self._broker = broker
+        self._number = number
+        self._error_cb = error_cb
+        self._queue: deque[tuple[tuple[str, bytes, bytes | None], Report]] = deque()
+        self._purged = False
+        self._told = False
+
+    def produce(self, topic: str, value: bytes | None, key: bytes, on_delivery: Report) -> None:
+        """Queue a record."""
+        if self._is_broken():
+            raise RuntimeError("the producer is in a fatal state")
+        if len(self._queue) >= self._broker.queue_limit:
+            raise BufferError("queue full")
+        self._queue.append(((topic, key, value), on_delivery))
+
+    def poll(self, timeout: float) -> int:
+        """Deliver and report what is queued; waits while the broker is away."""
+        if self._is_broken() and self._error_cb is not None and not self._told:
+            self._told = True
+            self._error_cb(FakeKafkaError("out of sequence", fatal=True))
+        reports = 0
+        while self._queue and (self._purged or not (self._broker.away or self._is_broken())):
+            record, report = self._queue.popleft()
+            report(FakeKafkaError("purged") if self._purged else self._broker.answer(record), None)
+            reports += 1
+        self._purged = False
+        if not reports and timeout > 0:
+            with self._broker.changed:
+                self._broker.changed.wait(min(timeout, 0.01))
+        return reports
+
+    def purge(self, in_queue: bool = True, in_flight: bool = True) -> None:
+        """Let the queued records fail at the next poll."""
+        self._purged = True
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    def _is_broken(self) -> bool:
+        return self._number in self._broker.broken

@@ -1,0 +1,124 @@
+"""The client and its process: fork, exit, import, and the real Kafka library."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import orjson
+import pytest
+from fleetmeter_doubles.kafka_broker import FakeBroker
+from fleetmeter_producers import ClientSettings, UsageClient
+from fleetmeter_schemas import GenerationV1
+
+GENERATION = GenerationV1(model="llada-8b-instruct", generation_mode="diffusion", output_tokens=128)
+
+
+def run_forked(work: Callable[[], object]) -> object:
+    """What `work` returns (as JSON) in a forked child."""
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.write(write, orjson.dumps(work()))
+        finally:
+            os._exit(0)
+    os.close(write)
+    with os.fdopen(read, "rb") as answer:
+        text = answer.read()
+    assert os.waitpid(child, 0)[1] == 0
+    return orjson.loads(text)
+
+
+def test_a_forked_child_is_an_incarnation_of_its_own() -> None:
+    broker = FakeBroker()
+    client = UsageClient("kafka:9092", "urn:s", connect=broker.connect)
+    broker.away = True
+    parents = [client.emit("a", GENERATION) for _ in range(3)]
+
+    def in_child() -> dict[str, object]:
+        broker.away = False
+        ids = [client.emit("a", GENERATION) for _ in range(2)]
+        left = client.close(10)
+        sent = [orjson.loads(value or b"")["id"] for value in broker.values()]
+        return {"ids": ids, "left": left.events, "sent": sent, "incarnation": client.stats().incarnation}
+
+    child = run_forked(in_child)
+    assert isinstance(child, dict)
+    assert child["ids"] == [f"{child['incarnation']}-0", f"{child['incarnation']}-1"]
+    assert child["incarnation"] != client.stats().incarnation
+    assert (child["sent"], child["left"]) == (child["ids"], 0), "the parent's events are the parent's to send"
+    broker.away = False
+    assert client.emit("a", GENERATION) == f"{client.stats().incarnation}-3"
+    assert client.close(10).events == 0
+    assert [orjson.loads(value or b"")["id"] for value in broker.values()][:3] == parents
+
+
+def test_a_forked_child_ends_without_waiting_for_the_parent_s_kafka_threads() -> None:
+    client = UsageClient("unused:1", "urn:s", settings=ClientSettings(kafka={"test.mock.num.brokers": 1}))
+    client.emit("a", GENERATION)
+    assert client.flush(20).events == 0
+
+    def in_child() -> dict[str, int]:
+        client.emit("a", GENERATION)
+        return {"left": client.close(20).events, "delivered": client.stats().delivered}
+
+    assert run_forked(in_child) == {"left": 0, "delivered": 1}
+    client.emit("a", GENERATION)
+    assert client.close(20).events == 0
+    assert client.stats().delivered == 2
+
+
+def run_python(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_process_that_just_ends_still_drains() -> None:
+    printed = run_python(
+        """
+from fleetmeter_producers import UsageClient
+from fleetmeter_schemas import OutcomeV1
+
+class Printer:
+    def __init__(self, config): self.queue = []
+    def produce(self, topic, value, key, on_delivery): self.queue.append((value, on_delivery))
+    def poll(self, timeout):
+        for value, report in self.queue: print(value.decode()); report(None, None)
+        self.queue.clear()
+    def __len__(self): return len(self.queue)
+
+client = UsageClient("kafka:9092", "urn:s", connect=Printer)
+for _ in range(3):
+    client.emit("a", OutcomeV1(name="done", quantity=1))
+"""
+    )
+    assert len([orjson.loads(line)["id"] for line in printed.splitlines()]) == 3
+
+
+def test_the_import_is_light() -> None:
+    loaded = run_python("import sys, fleetmeter_producers; print(*sys.modules)").split()
+    heavy = {"faust", "aiokafka", "pyarrow", "clickhouse_connect", "chdb", "typer", "rich", "confluent_kafka"}
+    assert heavy.isdisjoint(name.partition(".")[0] for name in loaded)
+
+
+def test_the_import_is_quick() -> None:
+    # CPU time, and the best of many: what else the machine does must not count.
+    best, deadline = 1.0, time.monotonic() + 30
+    code = "import time; start = time.process_time(); import fleetmeter_producers; print(time.process_time() - start)"
+    while best >= 0.15 and time.monotonic() < deadline:
+        best = min(best, float(run_python(code)))
+    assert best < 0.15
+
+
+@pytest.mark.parametrize("compression", ["none", "lz4", "zstd"])
+def test_the_real_library_takes_our_settings(compression: str) -> None:
+    """Against librdkafka's built-in mock cluster (which is good for small tests only)."""
+    settings = ClientSettings.of(compression=compression, kafka={"test.mock.num.brokers": 3})
+    client = UsageClient("unused:1", "urn:s", settings=settings)
+    for _ in range(500):
+        client.emit("a", GENERATION)
+    assert client.close(30).events == 0
+    assert client.stats().delivered == 500
