@@ -33,7 +33,7 @@ def start_kafka(
     source: Wanted = "auto",
     detached: bool = False,
     cache_dir: Path | None = None,
-    timeout_s: float = 60.0,
+    timeout_s: float = 120.0,
 ) -> RunningKafka:
     """A broker that answers.
 
@@ -65,7 +65,7 @@ def start_clickhouse(
     users: Sequence[ClickHouseUser] = DEFAULT_USERS,
     source: Wanted = "auto",
     detached: bool = False,
-    timeout_s: float = 60.0,
+    timeout_s: float = 120.0,
 ) -> RunningClickHouse:
     """A ClickHouse that answers. Data in `data_dir/clickhouse`; else as `start_kafka`.
 

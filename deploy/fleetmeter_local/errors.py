@@ -2,8 +2,8 @@
 
     LocalError                      domain, retryable
     |- PrerequisiteError            a program or package is not there; the message says how to get it
-    |- EngineStartError             the process ended or did not answer in time; carries the log's tail
-    |- EngineDiedError              the engine ended by itself; carries the log's tail
+    |- EngineStartError             the process ended or did not answer in time; carries what the log says
+    |- EngineDiedError              the engine ended by itself; carries what the log says
     |- EngineStopError              the process outlived a stop and a kill
     |- EngineUnreachableError       a given address does not answer
     `- AlreadyRunningError          another process already serves this data folder
@@ -50,7 +50,7 @@ class EngineStartError(LocalError):
         if log_path is not None:
             lines.append(f"Log: {log_path}")
         if log_tail:
-            lines.append("Its last lines:")
+            lines.append("It says:")
             lines.extend(f"    {line}" for line in log_tail.splitlines())
         super().__init__("\n".join(lines), domain=domain, retryable=False)
         self.reason = reason

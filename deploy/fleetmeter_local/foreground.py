@@ -12,7 +12,7 @@ from typing import TypeVar
 from fleetmeter_local.choice import start_clickhouse, start_kafka
 from fleetmeter_local.engines import DEFAULT_USERS, ClickHouseUser, RunningClickHouse, RunningEngine, RunningKafka
 from fleetmeter_local.errors import EngineDiedError
-from fleetmeter_local.process import tail_of
+from fleetmeter_local.process import trouble_in
 
 Engine = TypeVar("Engine", bound=RunningEngine)
 _LOOK_S = 0.2
@@ -52,9 +52,7 @@ def _run(running: Engine, on_ready: Callable[[Engine], None]) -> None:
             on_ready(running)
             while not asked.wait(_LOOK_S):
                 if not running.is_alive():
-                    raise EngineDiedError(
-                        running.log_path, "" if running.log_path is None else tail_of(running.log_path)
-                    )
+                    raise EngineDiedError(running.log_path, trouble_in(running.log_path) if running.log_path else "")
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)

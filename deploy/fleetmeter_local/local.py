@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from fleetmeter_local.errors import AlreadyRunningError, Domain, EngineStartError
-from fleetmeter_local.process import POLL_S, ManagedProcess, tail_of
+from fleetmeter_local.process import POLL_S, ManagedProcess
 from fleetmeter_local.state import daemon_state, forget_daemon, remember_daemon, run_dir
 
 Ready = TypeVar("Ready")
@@ -151,7 +151,7 @@ def await_ready(
                 reason,
                 advice,
                 log_path=process.log_path,
-                log_tail=tail_of(process.log_path),
+                log_tail=process.trouble(),
                 domain=domain,
             )
     except BaseException:

@@ -13,16 +13,17 @@ from confluent_kafka.admin import AdminClient
 _TIMEOUT_S = 5.0
 
 
-def kafka_answers(bootstrap: str, *, timeout_s: float = 1.0) -> bool:
-    """True if a metadata request names at least one live broker."""
+def kafka_answers(bootstrap: str, *, cluster_id: str | None = None, timeout_s: float = 1.0) -> bool:
+    """True if a metadata request names at least one live broker, of that cluster if one is given."""
     # librdkafka takes a second to say that nobody listens; a plain connection tells at once.
     if not any(_accepts(address.strip()) for address in bootstrap.split(",")):
         return False
     client = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
     try:
-        return bool(client.list_topics(timeout=timeout_s).brokers)
+        metadata = client.list_topics(timeout=timeout_s)
     except KafkaException:
         return False
+    return bool(metadata.brokers) and cluster_id in (None, metadata.cluster_id)
 
 
 def clickhouse_answers(url: str, *, timeout_s: float = _TIMEOUT_S) -> bool:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -26,6 +27,9 @@ from fleetmeter_local.errors import EngineStopError
 
 POLL_S = 0.02
 KILL_GRACE_S = 10.0
+
+_TROUBLE = re.compile(r"ERROR|FATAL|Exception|Error\b|Caused by|[Cc]annot ")
+_TROUBLE_BYTES = 262_144
 
 # Reads one line from the pipe. A line means that its owner ended the process itself; end-of-file means that the owner
 # has died, and that the process (argument 1) has to go too.
@@ -88,12 +92,14 @@ class ManagedProcess:
         identity: ProcessIdentity,
         log_path: Path,
         *,
+        log_start: int = 0,
         popen: subprocess.Popen[bytes] | None = None,
         watchdog: subprocess.Popen[bytes] | None = None,
     ) -> None:
         self.name = name
         self.identity = identity
         self.log_path = log_path
+        self._log_start = log_start
         self._popen = popen
         self._watchdog = watchdog
 
@@ -101,6 +107,10 @@ class ManagedProcess:
     def pid(self) -> int:
         """The process's pid; it may have ended."""
         return self.identity.pid
+
+    def trouble(self) -> str:
+        """What its log says of a failure, for messages."""
+        return trouble_in(self.log_path, self._log_start)
 
     def is_alive(self) -> bool:
         """True while the process runs. Reaps it if it is our own child and has ended."""
@@ -185,6 +195,7 @@ def start_process(
     log_path.parent.mkdir(parents=True, exist_ok=True)
     folder = cwd if cwd is not None else log_path.parent
     environment = dict(os.environ if env is None else env)
+    log_start = size_of(log_path)
     with log_path.open("ab") as log:
         if detached:
             done = subprocess.run(
@@ -197,7 +208,7 @@ def start_process(
                 start_new_session=True,
                 check=True,
             )
-            return ManagedProcess(name, _identify(int(done.stdout)), log_path)
+            return ManagedProcess(name, _identify(int(done.stdout)), log_path, log_start=log_start)
         popen = subprocess.Popen(
             list(argv),
             stdin=subprocess.DEVNULL,
@@ -214,7 +225,7 @@ def start_process(
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    return ManagedProcess(name, _identify(popen.pid), log_path, popen=popen, watchdog=watchdog)
+    return ManagedProcess(name, _identify(popen.pid), log_path, log_start=log_start, popen=popen, watchdog=watchdog)
 
 
 def _redirected(script: str) -> str:
@@ -227,13 +238,24 @@ def _identify(pid: int) -> ProcessIdentity:
     return ProcessIdentity(pid, start_of(pid) or "ended")
 
 
-def tail_of(log_path: Path, lines: int = 20) -> str:
-    """The last lines of a log, for messages; empty if there is none."""
-    try:
-        with log_path.open("rb") as log:
-            log.seek(0, os.SEEK_END)
-            log.seek(max(0, log.tell() - 16_384))
-            text = log.read().decode(errors="replace")
-    except FileNotFoundError:
+def size_of(log_path: Path) -> int:
+    """Bytes of a log; 0 if it is not there."""
+    return log_path.stat().st_size if log_path.exists() else 0
+
+
+def trouble_in(log_path: Path, start: int = 0, lines: int = 20) -> str:
+    """What a log says of a failure, for messages: its last lines that name an error, or if none does its last lines.
+
+    Args:
+        log_path: the log; it need not exist.
+        start: the byte from which on it is this process's log.
+        lines: how many lines at most.
+    """
+    size = size_of(log_path)
+    if size <= start:
         return ""
-    return "\n".join(text.splitlines()[-lines:])
+    with log_path.open("rb") as log:
+        log.seek(max(start, size - _TROUBLE_BYTES))
+        written = log.read().decode(errors="replace").splitlines()
+    told = [line for line in written if _TROUBLE.search(line)]
+    return "\n".join((told or written)[-lines:])

@@ -19,7 +19,7 @@ from fleetmeter_local.state import daemon_state
 
 NAME = "clickhouse"
 _ADVICE = (
-    "See the log's last lines below; a folder that another process has open, a port that is taken and a full disk are "
+    "See what the log says below; a folder that another process has open, a port that is taken and a full disk are "
     "the usual reasons."
 )
 
@@ -41,7 +41,7 @@ def start_embedded(
     return _running(start_local(data_dir, NAME, port, start))
 
 
-def find_embedded(data_dir: Path, *, timeout_s: float = 60.0) -> RunningClickHouse | None:
+def find_embedded(data_dir: Path, *, timeout_s: float = 120.0) -> RunningClickHouse | None:
     """The process that serves this folder; None if none runs. A later `restart` of it is detached."""
     state = daemon_state(data_dir, NAME)
     if state is None or not state.is_alive():

@@ -9,22 +9,23 @@ from base64 import urlsafe_b64encode
 from pathlib import Path
 
 from fleetmeter_local.engines import RunningKafka
-from fleetmeter_local.errors import EngineStartError
+from fleetmeter_local.errors import EngineStartError, LocalError
 from fleetmeter_local.files import write_whole
 from fleetmeter_local.kafka.jars import kafka_jars
 from fleetmeter_local.kafka.properties import broker_settings, properties_text
 from fleetmeter_local.local import LocalLifecycle, Started, await_ready, start_local
-from fleetmeter_local.ports import LOOPBACK, free_port
+from fleetmeter_local.ports import LOOPBACK, bind_loopback, free_port
 from fleetmeter_local.prerequisites import check_java, require
 from fleetmeter_local.probes import kafka_answers
-from fleetmeter_local.process import start_process, tail_of
+from fleetmeter_local.process import size_of, start_process, trouble_in
 from fleetmeter_local.state import daemon_state
 
 NAME = "kafka"
 _PORT_ATTEMPTS = 3
+_PORT_LOST = "Address already in use"
 _FORMAT_TIMEOUT_S = 60
 _ADVICE = (
-    "See the log's last lines below; a port that is taken, a folder that another broker has open, too little memory "
+    "See what the log says below; a port that is taken, a folder that another broker has open, too little memory "
     "(it needs 512 MB of heap) and a full disk are the usual reasons."
 )
 _JAVA_OPTIONS = (
@@ -37,8 +38,6 @@ _JAVA_OPTIONS = (
     "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd HH:mm:ss,SSS",
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
     "-Dorg.slf4j.simpleLogger.log.kafka=info",
-    "-Dorg.slf4j.simpleLogger.log.org.apache.kafka=info",
-    "-Dorg.slf4j.simpleLogger.log.org.apache.kafka.common.config=warn",
 )
 
 
@@ -58,7 +57,7 @@ def start_broker(
     return _running(start_local(data_dir, NAME, port, start))
 
 
-def find_broker(data_dir: Path, *, cache_dir: Path | None = None, timeout_s: float = 60.0) -> RunningKafka | None:
+def find_broker(data_dir: Path, *, cache_dir: Path | None = None, timeout_s: float = 120.0) -> RunningKafka | None:
     """The broker that serves this folder; None if none runs. A later `restart` of it is detached."""
     state = daemon_state(data_dir, NAME)
     if state is None or not state.is_alive():
@@ -80,19 +79,18 @@ def _start_at_some_port(data_dir: Path, port: int | None, jars: Path, *, detache
         try:
             return _start(data_dir.absolute(), port, jars, detached=detached, timeout_s=timeout_s)
         except EngineStartError as error:
-            # The controller's port is always a free one, so that a given port may also have been innocent.
-            if attempt == _PORT_ATTEMPTS or "Address already in use" not in error.log_tail:
+            if attempt == _PORT_ATTEMPTS or _PORT_LOST not in error.log_tail:
                 raise
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 
 def _start(data_dir: Path, port: int | None, jars: Path, *, detached: bool, timeout_s: float) -> Started:
     folder, log_path = data_dir / "kafka", data_dir / "logs" / "kafka.log"
-    port = free_port() if port is None else port
+    port = free_port() if port is None else _checked(port)
     properties = folder / "server.properties"
     write_whole(properties, properties_text(broker_settings(str(folder / "partitions"), port, free_port())))
     classpath = str(jars / "*")
-    _format(folder / "partitions", properties, classpath, log_path)
+    cluster_id = _format(folder / "partitions", properties, classpath, log_path)
     process = start_process(
         NAME,
         ["java", *_JAVA_OPTIONS, "-cp", classpath, "kafka.Kafka", str(properties)],
@@ -102,15 +100,32 @@ def _start(data_dir: Path, port: int | None, jars: Path, *, detached: bool, time
         detached=detached,
     )
     bootstrap = f"{LOOPBACK}:{port}"
-    await_ready(process, lambda: kafka_answers(bootstrap) or None, timeout_s=timeout_s, advice=_ADVICE, domain="kafka")
+
+    def answers() -> bool | None:
+        # The cluster's id tells our broker from a stranger's that has the port and answers in its place.
+        return kafka_answers(bootstrap, cluster_id=cluster_id) or None
+
+    await_ready(process, answers, timeout_s=timeout_s, advice=_ADVICE, domain="kafka")
     return Started(process, {"bootstrap": bootstrap, "port": str(port)})
 
 
-def _format(log_dir: Path, properties: Path, classpath: str, log_path: Path) -> None:
-    """Gives a new folder its cluster id; leaves a formatted one as it is."""
-    if (log_dir / "meta.properties").exists():
-        return
+def _checked(port: int) -> int:
+    """The port, if nobody has it now: a sentence at once is better than a broker's stack trace later."""
+    try:
+        with bind_loopback(port):
+            return port
+    except OSError as error:
+        raise EngineStartError(
+            NAME, str(error), "Choose another port, or stop what has it.", log_path=None, domain="kafka"
+        ) from error
+
+
+def _format(log_dir: Path, properties: Path, classpath: str, log_path: Path) -> str:
+    """Gives a new folder a cluster id, and leaves a formatted one as it is; returns the cluster's id."""
+    if (log_dir / "meta.properties").is_file():
+        return _cluster_id(log_dir)
     log_path.parent.mkdir(parents=True, exist_ok=True)
+    log_start = size_of(log_path)
     cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
     with log_path.open("ab") as log:
         done = subprocess.run(
@@ -139,6 +154,16 @@ def _format(log_dir: Path, properties: Path, classpath: str, log_path: Path) -> 
             f"its folder {log_dir} could not be formatted",
             _ADVICE,
             log_path=log_path,
-            log_tail=tail_of(log_path),
+            log_tail=trouble_in(log_path, log_start),
             domain="kafka",
         )
+    return _cluster_id(log_dir)
+
+
+def _cluster_id(log_dir: Path) -> str:
+    meta = log_dir / "meta.properties"
+    for line in meta.read_text(encoding="utf-8").splitlines():
+        name, _, value = line.partition("=")
+        if name.strip() == "cluster.id":
+            return value.strip()
+    raise LocalError(f"{meta} names no cluster.id: the folder is damaged. Move it away to start anew.", domain="kafka")

@@ -16,7 +16,7 @@ from pathlib import Path
 from fleetmeter_local.errors import LocalError
 from fleetmeter_local.local import locked
 from fleetmeter_local.prerequisites import check_maven, require
-from fleetmeter_local.process import tail_of
+from fleetmeter_local.process import trouble_in
 
 POM = Path(__file__).with_name("pom.xml")
 _TIMEOUT_S = 600
@@ -65,7 +65,7 @@ def _fetch(folder: Path) -> None:
         if done.returncode != 0:
             raise LocalError(
                 "Maven could not fetch Kafka's jars. Is Maven Central (or the mirror in ~/.m2/settings.xml) reachable "
-                f"from here? Its last lines:\n{tail_of(log_path)}",
+                f"from here? Its last lines:\n{trouble_in(log_path)}",
                 domain="kafka",
                 retryable=True,
             )
