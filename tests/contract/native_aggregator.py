@@ -17,7 +17,7 @@ _COUNTERS: Final = tuple(Counters.__dataclass_fields__)
 
 
 class NativeAggregator:
-    """A core whose answers are put in the reference's types; `blobs` holds what every flush added."""
+    """A core whose answers are put in the reference's types; `blobs` holds what each flush added to the known ids."""
 
     def __init__(self, limits: Limits | None = None) -> None:
         self._limits = limits or Limits()
@@ -49,7 +49,8 @@ class NativeAggregator:
     def flush(self) -> Flush:
         """As the reference's, but for `identities`, which only the blob holds."""
         flush = self.core.flush()
-        self.blobs.append(flush.blob)
+        if flush.blob:
+            self.blobs.append(flush.blob)
         return Flush(_counters(flush), _usage(flush.usage), _subjects(flush.subjects), set())
 
     def restore(self, blobs: Iterable[bytes]) -> None:

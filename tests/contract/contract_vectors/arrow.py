@@ -177,7 +177,8 @@ VECTORS = [
     ),
     _column(
         "labels",
-        _of(["team=a", "[]", '{"team": 1}', '{"team": ""}', '{"team": "a", "team": "b"}'], _TEXT),
+        _of(["team=a", "[]", "null", '{"team": 1}', '{"team": ""}', '{"team": "a", "team": "b"}'], _TEXT),
+        refused("wrong_type", "data.labels"),
         refused("wrong_type", "data.labels"),
         refused("wrong_type", "data.labels"),
         refused("wrong_type", "data.labels"),

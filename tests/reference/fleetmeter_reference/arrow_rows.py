@@ -96,14 +96,15 @@ def _json_value(kind: Kind, cell: Any) -> Any:
 
 
 def _labels(text: str) -> Any:
-    """The labels object in a cell; text that is none stands for itself, and is then of the wrong type."""
+    """The labels object in a cell; a text that holds none stands for itself, and is then of the wrong type."""
     if text == "":
         return None
     try:
         json_text.check(text)
     except NotJson:
         return text
-    return json_text.decode(text) if json_text.depth(text) <= json_text.DEEPEST else text
+    value = json_text.decode(text) if json_text.depth(text) <= json_text.DEEPEST else text
+    return value if isinstance(value, Object) else text
 
 
 def _rfc3339(micros: int | None) -> str | None:
