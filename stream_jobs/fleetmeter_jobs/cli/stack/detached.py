@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Final
 
 from fleetmeter_local import ManagedProcess, start_process
-from fleetmeter_local.process import tail_of
 
 from fleetmeter_jobs.cli.exits import CommandError, Exit
 from fleetmeter_jobs.cli.output import progress
 from fleetmeter_jobs.cli.stack.environment import environment_of
+from fleetmeter_jobs.cli.stack.log_tail import log_tail
 from fleetmeter_jobs.cli.stack.state import SUPERVISOR, is_ready, running_supervisor
 from fleetmeter_jobs.settings import Settings
 
@@ -56,11 +56,11 @@ def _await_ready(data_dir: Path, process: ManagedProcess, *, quiet: bool) -> Non
             if supervisor is not None and supervisor.identity == process.identity and is_ready(supervisor):
                 return
             if not process.is_alive():
-                words = tail_of(process.log_path, lines=40)
+                words = log_tail(process.log_path, lines=40)
                 raise CommandError(f"The stack did not start. Its supervisor said:\n{words}", Exit.MISSING)
             if time.monotonic() > deadline:
                 raise CommandError(
                     f"The stack was not up within {TIMEOUT_S:.0f} s; its log: {process.log_path}", Exit.DEFECT
                 )
-            display.update(task, detail=tail_of(process.log_path, lines=1))
+            display.update(task, detail=log_tail(process.log_path, lines=1))
             time.sleep(LOOK_EVERY_S)

@@ -120,7 +120,7 @@ def _part(state: DaemonState) -> Part:
     address, alive = state.address, state.is_alive()
     said, ok = ("up", True) if alive else ("down", False)
     if alive and state.name == SUPERVISOR:
-        said = "up" if is_ready(state) else "starting"
+        said, ok = ("up", True) if is_ready(state) else ("starting", False)
     elif alive and state.name.startswith("worker-"):
         said, ok = _worker_state(address.get("web"))
     where = address.get("bootstrap") or address.get("web") or ""

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fleetmeter_local import ManagedProcess, forget_daemon, remember_daemon, start_process
-from fleetmeter_local.process import tail_of
 
 from fleetmeter_jobs.cli.exits import CommandError, Exit
 from fleetmeter_jobs.cli.stack.backoff import Backoff
@@ -77,8 +76,8 @@ class SupervisedWorker:
         if self._process is None or self._ready or self._process.is_alive():
             return
         raise CommandError(
-            f"{self.name} ended with code {self._process.exit_code()} before it counted. The end of {self.log_path}:\n"
-            f"{tail_of(self.log_path)}",
+            f"{self.name} ended with code {self._process.exit_code()} before it counted. Its log, {self.log_path}, says:\n"
+            f"{self._process.trouble()}",
             Exit.DEFECT,
         )
 

@@ -1,0 +1,24 @@
+"""`fleetmeter demo`, small."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from stack_under_test import Commands
+
+
+def test_the_demo_reconciles_and_meets_its_oracle(tmp_path: Path) -> None:
+    (tmp_path / "unused").mkdir()
+    fleetmeter = Commands(tmp_path / "unused" / "data")
+    story = fleetmeter("demo", "--events", "20000", "--workers", "1")
+    assert story["ok"]
+    sent, counted = story["sent"], story["reconciliation"]
+    assert sent["events_in"] == 20_000
+    for name in ("events_in", "accepted", "duplicates", "rejected"):
+        assert counted[name] == sent[name]
+    assert 0.025 < sent["duplicates"] / 20_000 < 0.035
+    assert 0.008 < sent["rejected"] / 20_000 < 0.012
+    assert (counted["lost"], counted["double_counted"], counted["pending"]) == (0, 0, 0)
+    assert story["oracle"]["differences"] == []
+    assert sum(each["events"] for each in story["refused"]) == sent["rejected"]
+    assert not (tmp_path / "unused" / "data").exists(), "the demo keeps to its own folder"

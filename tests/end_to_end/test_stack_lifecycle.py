@@ -1,0 +1,107 @@
+"""`up`, `status`, `down`, and what is left when their processes are killed."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import urllib.request
+from pathlib import Path
+
+import pytest
+from stack_under_test import Commands, alive, running_stack, wait_until
+
+
+def test_a_detached_stack_is_found_by_every_command_and_stopped_whole(tmp_path: Path) -> None:
+    with running_stack(tmp_path / "data", workers=1, topic="usage.eu") as fleetmeter:
+        parts = fleetmeter("status")["parts"]
+        assert list(parts) == ["supervisor", "kafka", "clickhouse", "worker-1"]
+        assert all(part["ok"] for part in parts.values())
+        with urllib.request.urlopen(f"{parts['worker-1']['address']}/health/ready") as answer:  # noqa: S310
+            assert answer.status == 200
+
+        second = fleetmeter.run("up", "--detach")
+        assert second.code == 2
+        assert "already runs" in second.err
+        assert fleetmeter("migrate") == {"database": "fleetmeter", "applied": [], "version": len(migrations())}
+
+        # The stack's own settings are found through its state file, not through the environment.
+        elsewhere = Commands(fleetmeter.data_dir)
+        assert elsewhere("config")["topic"] == {
+            **elsewhere("config")["topic"], "value": "usage.eu", "from": "running stack"
+        }  # fmt: skip
+        assert [each["topic"] for each in elsewhere("reconcile")["partitions"]] == ["usage.eu"] * 4
+
+        stopped = fleetmeter("down")["stopped"]
+        assert sorted(stopped) == ["clickhouse", "kafka", "supervisor", "worker-1"]
+        assert not any(alive(part["pid"]) for part in parts.values())
+        assert fleetmeter("down") == {"stopped": []}
+
+
+def migrations() -> list[Path]:
+    return sorted((Path(__file__).resolve().parents[2] / "sql" / "fleetmeter_sql" / "migrations").glob("*.sql"))
+
+
+def test_a_killed_supervisor_leaves_no_orphans_and_no_lock(tmp_path: Path) -> None:
+    with running_stack(tmp_path / "data", workers=0) as fleetmeter:
+        pids = [part["pid"] for part in fleetmeter("status")["parts"].values()]
+        fleetmeter.kill("supervisor")
+        wait_until(lambda: not any(alive(pid) for pid in pids), "everything ends with the supervisor", 15)
+        assert fleetmeter.run("status", "--json").code == 1
+        fleetmeter("down")
+        fleetmeter("up", "--workers", "0", "--detach")
+        assert fleetmeter("status")["up"]
+
+
+def is_up(fleetmeter: Commands) -> bool:
+    return fleetmeter.run("status", "--json").code == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_foreground_stack_ends_cleanly_with_a_signal(tmp_path: Path, number: signal.Signals) -> None:
+    fleetmeter = Commands(tmp_path / "data")
+    process = fleetmeter.start("up", "--workers", "0")
+    try:
+        wait_until(lambda: process.poll() is not None or is_up(fleetmeter), "the stack is up")
+        pids = [part["pid"] for part in fleetmeter("status")["parts"].values()]
+        process.send_signal(number)
+        _, err = process.communicate(timeout=60)
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+    assert process.returncode == 0
+    assert "Stopped" in err
+    assert not any(alive(pid) for pid in pids)
+
+
+def test_a_stack_that_cannot_start_says_why_and_leaves_nothing(tmp_path: Path) -> None:
+    fleetmeter = Commands(tmp_path / "data", {"clickhouse_url": "http://127.0.0.1:9"})
+    ran = fleetmeter.run("up", "--workers", "0", "--detach")
+    assert ran.code != 0
+    assert "127.0.0.1:9" in ran.err
+    assert "Traceback" not in ran.err
+    assert fleetmeter.run("status", "--json").json["parts"] == {}
+
+
+def test_single_engines_run_alone_and_are_found(tmp_path: Path) -> None:
+    fleetmeter = Commands(tmp_path / "data")
+    try:
+        kafka = fleetmeter("local", "kafka", "--detach")
+        clickhouse = fleetmeter("local", "clickhouse", "--detach")
+        config = fleetmeter("config")
+        assert config["kafka_bootstrap"]["value"] == kafka["bootstrap"]
+        assert config["clickhouse_url"]["value"] == clickhouse["url"]
+        assert len(fleetmeter("migrate")["applied"]) == len(migrations())
+        answer = subprocess.run(
+            ["curl", "--silent", f"{clickhouse['url']}/?query=SELECT+count()+FROM+fleetmeter.usage_minutes"],
+            capture_output=True,
+            check=True,
+            text=True,
+        )
+        assert answer.stdout == "0\n"
+        assert fleetmeter("local", "kafka", "--stop")["stopped"] is True
+        assert fleetmeter("down") == {"stopped": ["clickhouse"]}
+    finally:
+        fleetmeter.run("down")
+    assert not alive(kafka["pid"])
+    assert not alive(clickhouse["pid"])
