@@ -70,44 +70,41 @@ pub fn sayable(micros: i64) -> Option<i64> {
 impl Batch {
     /// Finds and checks the columns; a rejection names the column that is missing, doubled or of a wrong type.
     pub fn new(event: &EventType, batch: &RecordBatch) -> Result<Self, Rejection> {
-        let named = |name: &str| -> Result<Option<&dyn Array>, Rejection> {
+        let bad = |path: &str| Rejection::of(Reason::BadArrow, path);
+        let find = |name: &str, path: &str, required: bool| -> Result<Option<&dyn Array>, Rejection> {
             let mut found = batch.schema_ref().fields().iter().enumerate().filter(|(_, field)| field.name() == name);
             let first = found.next();
-            if found.next().is_some() {
-                return Err(Rejection::of(Reason::BadArrow, name));
+            if found.next().is_some() || (required && first.is_none()) {
+                return Err(bad(path));
             }
             Ok(first.map(|(at, _)| batch.column(at).as_ref()))
         };
-        let required = |name: &str| named(name)?.ok_or_else(|| Rejection::of(Reason::BadArrow, name));
-        let texts = |name: &str| Texts::new(required(name)?).ok_or_else(|| Rejection::of(Reason::BadArrow, name));
+        let texts = |name: &str| find(name, name, true)?.and_then(Texts::new).ok_or_else(|| bad(name));
+        let (id, source, subject) = (texts("id")?, texts("source")?, texts("subject")?);
+        let time = find("time", "time", true)?.and_then(Times::new).ok_or_else(|| bad("time"))?;
         let mut columns = Vec::with_capacity(event.fields.len());
         let (mut full, mut mixed) = (0, Vec::new());
         for (at, field) in event.fields.iter().enumerate() {
-            let Some(array) = named(&field.name)? else {
-                if field.required {
-                    return Err(Rejection::of(Reason::BadArrow, &field.name));
-                }
+            let Some(array) = find(&field.name, &field.path, field.required)? else {
                 columns.push(None);
                 continue;
             };
-            let column = Column::new(field.kind, array).ok_or_else(|| Rejection::of(Reason::BadArrow, &field.name))?;
+            columns.push(Some(Column::new(field.kind, array).ok_or_else(|| bad(&field.path))?));
             match array.logical_null_count() {
                 0 => full |= 1 << at,
                 nulls if nulls < array.len() => mixed.push(at),
                 _ => {}
             }
-            columns.push(Some(column));
         }
         let known = |name: &str| {
             attribute::NAMES[attribute::ID..=attribute::TIME].contains(&name)
                 || event.keys.find(name.as_bytes()).is_some()
         };
         let unknown = batch.schema_ref().fields().iter().filter(|field| !known(field.name())).count();
-        let time = Times::new(required("time")?).ok_or_else(|| Rejection::of(Reason::BadArrow, "time"))?;
         Ok(Batch {
-            id: texts("id")?,
-            source: texts("source")?,
-            subject: texts("subject")?,
+            id,
+            source,
+            subject,
             time,
             columns,
             unknown_columns: unknown as u32,

@@ -1,40 +1,78 @@
-//! The messages of an Arrow IPC stream, looked over before anything is decoded: that they lie within the record, and how
-//! much they claim to hold, so that a small record cannot ask for all memory.
+//! The messages of an Arrow IPC stream. They are looked over before anything is decoded: that they lie within the record,
+//! and how much they claim to hold, so that a small record cannot ask for all memory.
 
-use arrow_buffer::{Buffer, MutableBuffer};
-use arrow_ipc::{Message, MessageHeader, RecordBatch, root_as_message};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, RecordBatch};
+use arrow_buffer::Buffer;
+use arrow_ipc::convert::try_fb_to_schema;
+use arrow_ipc::reader::{read_dictionary, read_record_batch};
+use arrow_ipc::{Message, MessageHeader, root_as_message};
+use arrow_schema::{Schema, SchemaRef};
 
 const CONTINUATION: [u8; 4] = [0xff; 4];
-const END_OF_STREAM: [u8; 8] = [0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
 
 /// What a stream claims.
-pub struct Framed {
+#[derive(Default)]
+pub struct Claims {
     /// Rows of its record batches.
     pub rows: u64,
     /// Bytes of its bodies after decompression.
     pub decoded_bytes: u64,
-    /// Where its last message ends.
-    end: usize,
 }
 
-impl Framed {
-    /// The messages in aligned memory, closed by an end-of-stream mark (which a writer may leave out).
-    pub fn buffer(&self, stream: &[u8]) -> Buffer {
-        let messages = stream.get(..self.end).unwrap_or_default();
-        let mut buffer = MutableBuffer::new(messages.len() + END_OF_STREAM.len());
-        buffer.extend_from_slice(messages);
-        buffer.extend_from_slice(&END_OF_STREAM);
-        buffer.into()
-    }
+/// Looks the messages over; `None` if one is damaged or reaches beyond the stream.
+pub fn inspect(stream: &[u8]) -> Option<Claims> {
+    let mut claims = Claims::default();
+    each_message(stream, |message, body_start, body_length| {
+        claims.add(message, stream.get(body_start..body_start + body_length)?)
+    })?;
+    Some(claims)
 }
 
-/// Walks the messages; `None` if one is damaged or reaches beyond the stream.
-pub fn inspect(stream: &[u8]) -> Option<Framed> {
-    let mut framed = Framed { rows: 0, decoded_bytes: 0, end: 0 };
+/// Decodes the schema and all record batches; `None` if the stream cannot be read. Every column counts as nullable,
+/// whatever the schema says: a null where none may be is the fault of its row.
+pub fn decode(stream: &[u8]) -> Option<(SchemaRef, Vec<RecordBatch>)> {
+    // One copy, into aligned memory; the arrays point into it.
+    let buffer = Buffer::from(stream);
+    let mut schema: Option<SchemaRef> = None;
+    let mut dictionaries: HashMap<i64, ArrayRef> = HashMap::new();
+    let mut batches = Vec::new();
+    each_message(stream, |message, body_start, body_length| {
+        let body = buffer.slice_with_length(body_start, body_length);
+        match (message.header_type(), &schema) {
+            (MessageHeader::Schema, None) => {
+                schema = Some(nullable(try_fb_to_schema(message.header_as_schema()?).ok()?))
+            }
+            (MessageHeader::DictionaryBatch, Some(schema)) => {
+                let batch = message.header_as_dictionary_batch()?;
+                read_dictionary(&body, batch, schema, &mut dictionaries, &message.version()).ok()?;
+            }
+            (MessageHeader::RecordBatch, Some(schema)) => {
+                let batch = message.header_as_record_batch()?;
+                let version = message.version();
+                batches.push(read_record_batch(&body, batch, schema.clone(), &dictionaries, None, &version).ok()?);
+            }
+            _ => return None,
+        }
+        Some(())
+    })?;
+    Some((schema?, batches))
+}
+
+fn nullable(schema: Schema) -> SchemaRef {
+    let fields: Vec<_> = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
+    Arc::new(Schema::new_with_metadata(fields, schema.metadata))
+}
+
+/// Gives each message, and where its body starts and how long it is. The end may be marked, or simply be there.
+fn each_message(stream: &[u8], mut give: impl FnMut(&Message<'_>, usize, usize) -> Option<()>) -> Option<()> {
+    let mut start = 0;
     loop {
-        let rest = stream.get(framed.end..)?;
+        let rest = stream.get(start..)?;
         if rest.is_empty() {
-            return Some(framed);
+            return Some(());
         }
         let (mark, rest) = rest.split_first_chunk::<4>()?;
         let (size, rest) = rest.split_first_chunk::<4>()?;
@@ -43,17 +81,18 @@ pub fn inspect(stream: &[u8]) -> Option<Framed> {
         }
         let size = u32::from_le_bytes(*size) as usize;
         if size == 0 {
-            return Some(framed);
+            return Some(());
         }
         let (metadata, rest) = rest.split_at_checked(size)?;
         let message = root_as_message(metadata).ok()?;
-        let body = rest.get(..usize::try_from(message.bodyLength()).ok()?)?;
-        framed.add(&message, body)?;
-        framed.end += 8 + size + body.len();
+        let body_length = usize::try_from(message.bodyLength()).ok().filter(|length| *length <= rest.len())?;
+        let body_start = start + 8 + size;
+        give(&message, body_start, body_length)?;
+        start = body_start + body_length;
     }
 }
 
-impl Framed {
+impl Claims {
     fn add(&mut self, message: &Message<'_>, body: &[u8]) -> Option<()> {
         let batch = match message.header_type() {
             MessageHeader::RecordBatch => {
@@ -74,7 +113,7 @@ impl Framed {
 }
 
 /// Each compressed buffer starts with its length after decompression, or -1 if it is stored as it is.
-fn decompressed(batch: &RecordBatch<'_>, body: &[u8]) -> Option<u64> {
+fn decompressed(batch: &arrow_ipc::RecordBatch<'_>, body: &[u8]) -> Option<u64> {
     let mut total = 0u64;
     for buffer in batch.buffers()? {
         let start = usize::try_from(buffer.offset()).ok()?;

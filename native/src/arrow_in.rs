@@ -3,7 +3,6 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use arrow_array::RecordBatch;
-use arrow_ipc::reader::StreamDecoder;
 use arrow_schema::Schema;
 
 use crate::arrow_columns::Batch;
@@ -25,8 +24,8 @@ const MOST_EXPANSION: u64 = 16;
 #[inline]
 pub fn stream_of(value: &[u8]) -> Option<&[u8]> {
     let start = value.iter().position(|byte| !is_blank(byte))?;
-    let stream = &value[start..];
-    stream.starts_with(&CONTINUATION).then_some(stream)
+    // Blanks before it decide nothing about the format, but no stream starts with them: it will be found unreadable.
+    value[start..].starts_with(&CONTINUATION).then_some(value)
 }
 
 /// Judges a stream and stages its events.
@@ -54,20 +53,11 @@ pub fn read(call: &mut Call<'_>, record: u32, stream: &[u8]) {
 /// The event type and all batches of a stream, every column of the right type.
 fn decode(spec: &Spec, stream: &[u8], most_bytes: u64) -> Result<(usize, Vec<Batch>), Rejection> {
     let bad = || Rejection::whole(Reason::BadArrow);
-    let framed = arrow_framing::inspect(stream).ok_or_else(bad)?;
-    if framed.decoded_bytes > most_bytes {
+    let claims = arrow_framing::inspect(stream).ok_or_else(bad)?;
+    if claims.decoded_bytes > most_bytes {
         return Err(Rejection::whole(Reason::TooLarge));
     }
-    let mut decoder = StreamDecoder::new();
-    let mut buffer = framed.buffer(stream);
-    let mut batches: Vec<RecordBatch> = Vec::new();
-    while !buffer.is_empty() {
-        if let Some(batch) = decoder.decode(&mut buffer).map_err(|_| bad())? {
-            batches.push(batch);
-        }
-    }
-    decoder.finish().map_err(|_| bad())?;
-    let schema = decoder.schema().ok_or_else(bad)?;
+    let (schema, mut batches) = arrow_framing::decode(stream).ok_or_else(bad)?;
     let event_type = type_of(spec, &schema)?;
     let event = &spec.types[event_type];
     if batches.is_empty() {

@@ -191,7 +191,7 @@ impl Core {
     /// Whether a sum could pass 2^64 - 1 if every event that fits in the values had the largest quantity.
     fn could_overflow(&self, values: &[Option<&[u8]>]) -> bool {
         let most = values.iter().flatten().map(|value| match arrow_in::stream_of(value) {
-            Some(stream) => arrow_framing::inspect(stream).map_or(0, |framed| framed.rows),
+            Some(stream) => arrow_framing::inspect(stream).map_or(0, |claims| claims.rows),
             None => value.len() as u64 / LEAST_EVENT_BYTES + 1,
         });
         let events = most.fold(self.pending.counters.accepted, u64::saturating_add);

@@ -158,7 +158,7 @@ impl Call<'_> {
         payload: impl FnOnce() -> Payload,
     ) -> Result<(), Rejection> {
         self.stage.begin();
-        let dropped_labels = self.judge.data(event, row, self.stage)?;
+        let dropped_labels = self.judge.data(event, row, candidate.time_us, self.stage)?;
         let time_us = candidate.time_us;
         if time_us < self.limits.earliest_us {
             return Err(Rejection::of(Reason::TooOld, "time"));

@@ -82,7 +82,13 @@ impl Judge {
     /// Judges an event's data and stages its dimensions, measures and subjects (of the event that `stage` has begun).
     /// Returns how many of its labels were dropped. After a rejection the stage must go back to its mark.
     #[inline]
-    pub fn data(&mut self, event: &EventType, row: &impl Row, stage: &mut Stage) -> Result<u32, Rejection> {
+    pub fn data(
+        &mut self,
+        event: &EventType,
+        row: &impl Row,
+        time_us: i64,
+        stage: &mut Stage,
+    ) -> Result<u32, Rejection> {
         self.values.present = 0;
         let mut dropped_labels = 0;
         let mut scratch = std::mem::take(&mut self.scratch);
@@ -103,7 +109,7 @@ impl Judge {
         }
         self.scratch = scratch;
         result?;
-        rules::check(event, &self.values)?;
+        rules::check(event, &self.values, time_us)?;
         for band in &event.bands {
             if self.values.has(band.of) {
                 let value = self.values.numbers[band.of];
@@ -168,6 +174,9 @@ impl Judge {
                 let dropped = labels::canonical(text, &self.label_keys, &mut self.canonical)?;
                 if let Some(dimension) = field.dimension {
                     stage.set_dimension(dimension, self.interner.intern(&self.canonical));
+                }
+                if self.canonical.is_empty() {
+                    return absent(field).map(|_| dropped);
                 }
                 self.values.present |= present;
                 return Ok(dropped);

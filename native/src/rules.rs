@@ -1,5 +1,6 @@
 //! Rules between the fields of one event, in table order.
 
+use crate::intern::EMPTY;
 use crate::reasons::{Reason, Rejection};
 use crate::spec::{EventType, FieldSet, Rule};
 
@@ -28,17 +29,19 @@ impl Values {
         if self.has(field) { self.numbers[field] } else { 0 }
     }
 
+    /// Whether a text is one of some; an absent one is the empty text.
     #[inline]
     fn is_one_of(&self, field: usize, texts: &[u32]) -> bool {
-        self.has(field) && texts.contains(&self.texts[field])
+        let text = if self.has(field) { self.texts[field] } else { EMPTY };
+        texts.contains(&text)
     }
 }
 
-/// The first broken rule, as the rejection of the field it names.
+/// The first broken rule of an event at `time_us`, as the rejection of the field it names.
 #[inline]
-pub fn check(event: &EventType, values: &Values) -> Result<(), Rejection> {
+pub fn check(event: &EventType, values: &Values, time_us: i64) -> Result<(), Rejection> {
     for rule in &event.rules {
-        if let Some((reason, field)) = broken(rule, values) {
+        if let Some((reason, field)) = broken(rule, values, time_us) {
             return Err(Rejection::of(reason, &event.fields[field].path));
         }
     }
@@ -46,7 +49,7 @@ pub fn check(event: &EventType, values: &Values) -> Result<(), Rejection> {
 }
 
 #[inline]
-fn broken(rule: &Rule, values: &Values) -> Option<(Reason, usize)> {
+fn broken(rule: &Rule, values: &Values, time_us: i64) -> Option<(Reason, usize)> {
     match rule {
         Rule::PartsWithin { parts, whole } => {
             let total: i128 = parts.iter().map(|part| i128::from(values.or_zero(*part))).sum();
@@ -65,6 +68,13 @@ fn broken(rule: &Rule, values: &Values) -> Option<(Reason, usize)> {
         }
         Rule::AbsentWhen { field, on, values: when } => {
             (values.has(*field) && values.is_one_of(*on, when)).then_some((Reason::NotAllowed, *field))
+        }
+        Rule::NearEventTime { field, max_age_us, max_ahead_us } => {
+            let moment = if values.has(*field) { values.numbers[*field] } else { return None };
+            if moment < time_us.saturating_sub(*max_age_us) {
+                return Some((Reason::TooOld, *field));
+            }
+            (moment > time_us.saturating_add(*max_ahead_us)).then_some((Reason::InFuture, *field))
         }
     }
 }

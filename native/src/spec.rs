@@ -110,6 +110,12 @@ pub enum Rule {
         on: usize,
         values: Vec<u32>,
     },
+    /// A time lies at most so far before and after the event's own.
+    NearEventTime {
+        field: usize,
+        max_age_us: i64,
+        max_ahead_us: i64,
+    },
 }
 
 pub struct Band {
@@ -322,6 +328,9 @@ impl Builder {
             RuleText::AbsentWhen { field, on, values } => {
                 Rule::AbsentWhen { field: find(field)?, on: find(on)?, values: self.fixed_strings(values) }
             }
+            RuleText::NearEventTime { field, max_age_us, max_ahead_us } => {
+                Rule::NearEventTime { field: find(field)?, max_age_us: *max_age_us, max_ahead_us: *max_ahead_us }
+            }
         })
     }
 
@@ -407,6 +416,9 @@ fn check_rule(event: &str, fields: &[Field], rule: &Rule) -> Result<(), CoreErro
             a == b && matches!(a, Kind::Uint | Kind::Int | Kind::Time)
         }
         Rule::RequiredWhen { on, .. } | Rule::AbsentWhen { on, .. } => fields[*on].kind == Kind::String,
+        Rule::NearEventTime { field, max_age_us, max_ahead_us } => {
+            fields[*field].kind == Kind::Time && *max_age_us >= 0 && *max_ahead_us >= 0
+        }
     };
     if fits { Ok(()) } else { Err(invalid(format!("type {event}: a rule does not fit the kinds of its fields"))) }
 }

@@ -94,6 +94,7 @@ pub enum RuleText {
     NotAbove { field: String, limit: String },
     RequiredWhen { field: String, on: String, values: Vec<String> },
     AbsentWhen { field: String, on: String, values: Vec<String> },
+    NearEventTime { field: String, max_age_us: i64, max_ahead_us: i64 },
 }
 
 #[derive(Deserialize)]

@@ -107,8 +107,12 @@ impl DedupState {
         )
     }
 
-    /// Adds the ids of a committed blob; they are not part of the next blob. A refused blob changes nothing.
+    /// Adds the ids of a committed blob; they are not part of the next blob. A refused blob changes nothing; the empty one
+    /// (of a flush without new ids) adds none.
     pub fn restore(&mut self, blob: &[u8]) -> Result<(), CoreError> {
+        if blob.is_empty() {
+            return Ok(());
+        }
         let (sequenced, foreign) = (&mut self.sequenced, &mut self.foreign);
         blob::decode(
             blob,
