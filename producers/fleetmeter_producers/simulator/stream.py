@@ -116,15 +116,14 @@ class _Fleet:
         subjects = pick(rng, account.device_callers)
         time_us, late = self._when(now_us)
         attempt, generation = server.fallbacks.draw(rng), server.generations.draw(rng)
-        self._pending.append(
-            self._planned(
-                identity, generation_id, account, generation, subjects, {"parent_id": attempt_id}, time_us, late
-            )
-        )
         # For each query that left a device, so many others stayed there.
         account.owed_queries += account.local_share / (1 - account.local_share)
-        link = {"generation_id": generation_id}
-        return self._planned(identity, attempt_id, account, attempt, subjects, link, time_us, late)
+        names_generation, names_attempt = {"generation_id": generation_id}, {"parent_id": attempt_id}
+        first = self._planned(identity, attempt_id, account, attempt, subjects, names_generation, time_us, late)
+        self._pending.append(
+            self._planned(identity, generation_id, account, generation, subjects, names_attempt, time_us, late)
+        )
+        return first
 
     def _when(self, now_us: int) -> tuple[int, bool]:
         config, rng = self._config, self._rng
