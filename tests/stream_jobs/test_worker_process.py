@@ -8,8 +8,6 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from confluent_kafka import TopicPartition
-from confluent_kafka.admin import AdminClient
 from fleetmeter_doubles.worker_processes import DEADLINE_S, Pipeline, eventually, new_pipeline
 from fleetmeter_local import RunningClickHouse, RunningKafka
 
@@ -74,15 +72,17 @@ def test_kill_9_in_mid_stream_loses_and_doubles_nothing(
     kafka: RunningKafka, clickhouse: RunningClickHouse, make_pipeline: MakePipeline
 ) -> None:
     pipeline = make_pipeline(kafka, clickhouse, partitions=2)
-    for kills in range(3):
+    pipeline.send(15_000, partitions=2, again=True)
+    interrupted = 0
+    for _ in range(3):
+        before = pipeline.requests()
         worker = pipeline.start_worker(flush_events=50, fetch_limit_bytes=65_536)
-        before = len(pipeline.sent)
-        pipeline.send(3000, partitions=2, again=True)
-        eventually(lambda: pipeline.requests() > before, f"counting after {kills} kills")  # noqa: B023  (waited for here)
+        eventually(lambda: pipeline.requests() > before, "counting")  # noqa: B023  (waited for here)
         assert worker.end(signal.SIGKILL) == -signal.SIGKILL
-    worker = pipeline.start_worker()
-    eventually(pipeline.all_counted, "counted")
-    assert worker.end(signal.SIGTERM) == 0, worker.log.read_text()
+        interrupted += not pipeline.all_counted()
+    assert interrupted, "too few events to kill a worker in the middle of them"
+    worker = pipeline.start_worker(drain=True)
+    assert worker.process.wait(DEADLINE_S) == 0, worker.log.read_text()
     pipeline.check()
 
 
@@ -166,46 +166,3 @@ def test_a_compacted_topic_is_refused(
     assert "cleanup.policy=compact" in worker.log.read_text()
     assert "kafka-configs.sh" in worker.log.read_text()
     assert "Traceback" not in worker.log.read_text()
-
-
-def test_a_position_beyond_the_logs_end_stops_that_partition_and_no_other(
-    kafka_factory: Callable[[], RunningKafka], clickhouse: RunningClickHouse, make_pipeline: MakePipeline
-) -> None:
-    """The ledger survives a broker that comes back with an older log."""
-    pipeline = make_pipeline(kafka_factory(), clickhouse, partitions=2)
-    pipeline.send(100, partitions=2)
-    worker = pipeline.start_worker(drain=True)
-    assert worker.process.wait(DEADLINE_S) == 0, worker.log.read_text()
-    with pipeline.client() as client:
-        client.command(
-            "INSERT INTO ledger (row_kind, topic, partition, epoch, table_partition, first_offset, next_offset, tail) "
-            "SELECT 'marker', topic, partition, epoch, max(table_partition), 50, 999, "
-            "tuple(999, 'x', max(tail).topic_id, max(tail).leader_epoch, max(tail).crc, max(table_partition)) "
-            "FROM ledger "
-            "WHERE row_kind = 'marker' AND partition = 0 AND topic != '' GROUP BY topic, partition, epoch"
-        )
-    worker = pipeline.start_worker()
-    eventually(lambda: worker.health()["partitions"].get("0", {}).get("state") == "stopped", "stopped")
-    health = worker.health()
-    assert "the ledger has position 999, Kafka has a log that ends at 50" in health["partitions"]["0"]["error"]
-    assert health["ready"] is False
-    pipeline.send(10, partitions=2)
-    eventually(lambda: worker.health()["partitions"]["1"]["next_offset"] == 55, "the other goes on")
-    assert worker.end(signal.SIGTERM) == 0, worker.log.read_text()
-
-
-def test_deleted_records_are_an_error_that_names_both_sides(
-    kafka: RunningKafka, clickhouse: RunningClickHouse, make_pipeline: MakePipeline
-) -> None:
-    pipeline = make_pipeline(kafka, clickhouse)
-    pipeline.send(20)
-    first = pipeline.start_worker(drain=True)
-    assert first.process.wait(DEADLINE_S) == 0, first.log.read_text()
-    pipeline.send(20)
-    admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
-    for deleted in admin.delete_records([TopicPartition(pipeline.topic, 0, 30)]).values():
-        deleted.result()
-    second = pipeline.start_worker()
-    eventually(lambda: second.health()["partitions"].get("0", {}).get("state") == "stopped", "stopped")
-    assert "position 20, Kafka has a log that starts at 30" in second.health()["partitions"]["0"]["error"]
-    assert second.end(signal.SIGTERM) == 0

@@ -170,6 +170,9 @@ class Consumer(base.Consumer):  # type: ignore[misc]
     def _pause(self, tp: TP) -> None:
         try:
             self.kafka.pause(_kafka_tp(tp))
+            # aiokafka fetches nothing from a broker while one of its partitions has no position. The place does not
+            # matter: nothing is fetched from here before the next `start_at`.
+            self.kafka.seek(_kafka_tp(tp), 0)
         except IllegalStateError:
             self.log.debug("%s-%s was given away already", tp.topic, tp.partition)
 

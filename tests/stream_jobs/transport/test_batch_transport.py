@@ -13,6 +13,10 @@ from confluent_kafka import Producer
 from confluent_kafka import TopicPartition as OtherPartition
 from confluent_kafka.admin import AdminClient
 from faust.types import TP
+from fleetmeter_jobs.kafka_topic import countable_topic_id
+from fleetmeter_jobs.ledger.context import CommitContext
+from fleetmeter_jobs.ledger.first_commit import ensure_position
+from fleetmeter_jobs.ledger.position import PartitionId
 from fleetmeter_jobs.partition_status import State
 from fleetmeter_local import RunningKafka
 
@@ -215,6 +219,28 @@ async def test_records_that_were_deleted_before_they_were_counted_stop_the_parti
     await eventually(lambda: [one.state for one in worker.partitions.statuses().values()] == [State.STOPPED])
     assert "the ledger has position 10, Kafka has a log that starts at 15" in str(worker.partitions.statuses()[0].error)
     assert toy.committed() == 10
+
+
+async def test_a_position_beyond_the_logs_end_stops_that_partition_and_no_other(
+    kafka: RunningKafka, make_topic: Callable[..., str], fleet: Any, eventually: Any
+) -> None:
+    """The ledger is ahead of a broker that came back with an older log."""
+    topic = make_topic(partitions=2, **_APPEND)
+    producer = _producer(kafka)
+    for partition in range(2):
+        _send(producer, topic, [b"%d" % i for i in range(50)], partition)
+    producer.flush()
+    toy = fleet(topic)
+    topic_id = countable_topic_id(kafka.bootstrap, topic)
+    ensure_position(toy.store, PartitionId(topic, 0), 999, topic_id, 1_780_000_000_000, CommitContext())
+    worker = await toy.start_worker()
+    await eventually(lambda: toy.committed(1) == 50)
+    _send(producer, topic, [b"more"], 1)
+    producer.flush()
+    await eventually(lambda: toy.committed(1) == 51)
+    states = {partition: status.state for partition, status in worker.partitions.statuses().items()}
+    assert states == {0: State.STOPPED, 1: State.COUNTING}
+    assert "the ledger has position 999, Kafka has a log that ends at 50" in str(worker.partitions.statuses()[0].error)
 
 
 async def test_the_log_is_asked_about_itself(
