@@ -40,7 +40,7 @@ def start_kafka(
     Args:
         data_dir: folder of this fleetmeter installation; the broker keeps its log segments in `data_dir/kafka`, its log
             in `data_dir/logs/kafka.log`, and its pid and address in `data_dir/run/kafka.json`.
-        port: for a local broker; the port of the last run on this folder, or a free one, if None.
+        port: on loopback; if None the one of the last local run on this folder, if still free, or any free one.
         source: "auto" for the order above.
         detached: outlive this process (`find_kafka`, `stop_all`); otherwise the broker ends with this process.
         cache_dir: where the broker's jars are kept between runs; the user's cache folder if None

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from fleetmeter_local.errors import AlreadyRunningError, Domain, EngineStartError
+from fleetmeter_local.files import write_whole
+from fleetmeter_local.ports import bind_loopback
 from fleetmeter_local.process import POLL_S, ManagedProcess
 from fleetmeter_local.state import daemon_state, forget_daemon, remember_daemon, run_dir
 
@@ -86,13 +88,27 @@ def start_local(data_dir: Path, name: str, port: int | None, start: Callable[[in
     Args:
         data_dir: the folder; it is made.
         name: of the engine.
-        port: to start it at; a free one if None.
-        start: starts it, and returns once it answers.
+        port: to start it at; if None the one of the last run, if that is still free, or any free one.
+        start: starts it (at any free port if it is given None), and returns once it answers.
 
     Raises AlreadyRunningError, and what `start` raises.
     """
-    started = _start_once(data_dir, name, lambda: start(port))
+    started = _start_once(data_dir, name, lambda: start(_port_of_last_run(data_dir, name) if port is None else port))
     return LocalLifecycle(data_dir, started, start)
+
+
+def _port_file(data_dir: Path, name: str) -> Path:
+    return run_dir(data_dir) / f"{name}.port"
+
+
+def _port_of_last_run(data_dir: Path, name: str) -> int | None:
+    """An address that people have noted down should be there again; None if there is none or someone else has it."""
+    try:
+        port = int(_port_file(data_dir, name).read_text(encoding="ascii"))
+        with bind_loopback(port):
+            return port
+    except (OSError, ValueError):
+        return None
 
 
 def _start_once(data_dir: Path, name: str, start: Callable[[], Started]) -> Started:
@@ -106,6 +122,7 @@ def _start_once(data_dir: Path, name: str, start: Callable[[], Started]) -> Star
             )
         started = start()
         remember_daemon(data_dir, started.process, started.address)
+        write_whole(_port_file(data_dir, name), started.address["port"])
         return started
 
 

@@ -99,7 +99,7 @@ def test_the_pom_pins_a_broker_and_a_way_to_log() -> None:
     assert set(re.findall(r"<artifactId>(kafka_2.13|slf4j-.*?)</artifactId>", pom)) == {"kafka_2.13", "slf4j-simple"}
     (version,) = re.findall(r"<kafka.version>(.*?)</kafka.version>", pom)
     assert version.startswith("4.")
-    assert KAFKA_IMAGE == f"apache/kafka:{version}"  # local and container are the same broker
+    assert f"apache/kafka:{version}" == KAFKA_IMAGE  # local and container are the same broker
 
 
 def test_settings_survive_javas_properties_format() -> None:

@@ -106,6 +106,23 @@ def test_one_engine_of_a_name_a_folder(tmp_path: Path) -> None:
     assert daemon_state(tmp_path, "x") is None
 
 
+def test_a_port_comes_back_unless_someone_else_has_it(tmp_path: Path) -> None:
+    first = ports.free_port()
+    asked: list[int | None] = []
+
+    def start(port: int | None) -> Started:
+        asked.append(port)
+        return Started(_sleeper(tmp_path), {"port": str(port or first)})
+
+    for _ in range(2):
+        start_local(tmp_path, "x", None, start).stop(5)
+    with ports.bind_loopback(first):
+        start_local(tmp_path, "x", None, start).stop(5)
+    (tmp_path / "run" / "x.port").write_text("odd")
+    start_local(tmp_path, "x", None, start).stop(5)
+    assert asked == [None, first, None, None]
+
+
 def test_stopping_does_not_forget_a_successor(tmp_path: Path) -> None:
     lifecycle = start_local(tmp_path, "x", 1, lambda _port: Started(_sleeper(tmp_path), {"port": "1"}))
     lifecycle.kill()
