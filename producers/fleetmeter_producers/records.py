@@ -34,7 +34,6 @@ class RecordSender:
         settings = settings or ClientSettings()
         self._bootstrap = bootstrap
         self._topic = topic
-        self._timeout_s = settings.delivery_timeout_s
         self._producer = connect(settings.librdkafka(bootstrap))
         self._problem: str | None = None
         self.sent = 0
@@ -82,7 +81,7 @@ class RecordSender:
         self._producer.purge()
         self._producer.poll(0)
         return UndeliveredError(
-            f"{self._bootstrap} acknowledged {self.acknowledged} of {self.sent} records for {self._topic} within "
-            f"{self._timeout_s:g} s; the first problem was: {self._problem or 'reports are missing'}. "
-            "Whether the others arrived is not known; the same events sent again are not counted twice."
+            f"{self._bootstrap} acknowledged {self.acknowledged} of {self.sent} records for {self._topic}; the first "
+            f"problem was: {self._problem or 'reports are missing'}. Whether the others arrived is not known; the same "
+            "events sent again are not counted twice."
         )
