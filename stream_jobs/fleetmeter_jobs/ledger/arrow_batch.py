@@ -37,7 +37,10 @@ _STAMPED: Final = (
 )
 """Columns that the commit fills; the native core fills the others of a usage row."""
 USAGE_COLUMNS: Final = tuple(name for name in LEDGER.column_names if name not in _STAMPED)
-_WRITE_OPTIONS: Final = pa.ipc.IpcWriteOptions(compression="lz4")
+_PLAIN: Final = pa.ipc.IpcWriteOptions()
+_COMPRESSED: Final = pa.ipc.IpcWriteOptions(compression="lz4")
+_COMPRESS_FROM_BYTES: Final = 256 * 1024
+"""Below, compressing each of the hundred columns costs more than it saves."""
 
 ExtraRow = Mapping[str, Any]
 
@@ -95,7 +98,7 @@ def encode_rows(
     partition: PartitionId | None = None,
     table_partition: int = 0,
 ) -> LedgerRows:
-    """All rows as one record batch in an lz4-compressed Arrow file, columns exactly as in `ledger`.
+    """All rows as one record batch in an Arrow file (lz4-compressed if large), columns exactly as in `ledger`.
 
     Usage rows (columns as the native core flushes them) get the partition and table partition of the commit. Raises
     BooksError when the core's columns are not the ledger's.
@@ -196,7 +199,8 @@ def _extend_dictionary(column: pa.DictionaryArray, values: Sequence[str]) -> pa.
 def _encode(batch: pa.RecordBatch) -> LedgerRows:
     batch.validate()
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, batch.schema, options=_WRITE_OPTIONS) as writer:
+    options = _COMPRESSED if batch.nbytes >= _COMPRESS_FROM_BYTES else _PLAIN
+    with pa.ipc.new_file(sink, batch.schema, options=options) as writer:
         writer.write_batch(batch)
     body = sink.getvalue()
     with pa.ipc.open_file(body) as reader:

@@ -213,7 +213,9 @@ class MemoryLedger:
         events = sum(_sum(rows, "requests") + _sum(rows, "fallbacks") for rows in usage)
         fact_tables = ("usage_facts", "usage_estimates", "usage_adjustments")
         facts = sum(self._rows_before(table, partition, position.next_offset) for table in fact_tables)
-        return Tally(partition, position, events, facts, self._rows_before("quarantine", partition, position.next_offset))
+        return Tally(
+            partition, position, events, facts, self._rows_before("quarantine", partition, position.next_offset)
+        )
 
     def _rows_before(self, table: str, partition: PartitionId, offset: int) -> int:
         rows = [row for row in self.side_tables.get(table, []) if _of(row) == partition and row["offset"] < offset]

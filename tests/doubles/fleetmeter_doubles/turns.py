@@ -79,10 +79,12 @@ class Turn:
 
 
 class TurnCancel:
-    """A `Cancel` whose waits are pauses, so that no time passes in them."""
+    """A `Cancel` whose waits are pauses, so that no time passes in them. More than `limit` waits are an error: nothing
+    comes of them any more."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int = 1000) -> None:
         self.cancelled = False
+        self.limit = limit
         self.waits: list[float] = []
 
     def is_set(self) -> bool:
@@ -90,5 +92,7 @@ class TurnCancel:
 
     def wait(self, timeout: float | None = None) -> bool:
         self.waits.append(timeout or 0.0)
+        if len(self.waits) > self.limit:
+            raise AssertionError(f"{self.limit} waits and no end of it")
         Turn.pause("wait")
         return self.cancelled

@@ -5,6 +5,7 @@ The oracle is the made-up log: for any position it knows, without the code under
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections import Counter
 
@@ -40,14 +41,14 @@ class Rivals(RuleBasedStateMachine):
         self.store = MemoryLedger(window=WINDOW)
         self.store.fault = self.next_fault
         self.store.between_steps = lambda _inflight: Turn.pause("between_steps")
-        self.planned: Fault | None = None
+        self.planned: list[Fault] = []
         self.nonces = itertools.count()
         self.keys: set[bytes] = set()
         self.workers: list[Turn] = []
 
     @initialize(seed=st.integers(0, 5), start=st.sampled_from([0, 100]))
     def begin(self, seed: int, start: int) -> None:
-        self.log = SampleLog(PARTITION, start, start + 40, seed)
+        self.log = SampleLog(PARTITION, start, start + 24, seed)
         self.workers = [self.start_worker(number) for number in range(WORKERS)]
 
     def start_worker(self, number: int) -> Turn:
@@ -56,7 +57,7 @@ class Rivals(RuleBasedStateMachine):
 
     def work(self, flush_size: int, log_start: int, observer: CommitObserver | None = None) -> int:
         context = CommitContext(
-            cancel=TurnCancel(),
+            cancel=TurnCancel(limit=FAR),
             backoff=Backoff(random=lambda: 0.0),
             observer=observer or PausingObserver(),
             now_ms=lambda: 0,
@@ -70,10 +71,11 @@ class Rivals(RuleBasedStateMachine):
         return position.next_offset
 
     def next_fault(self, operation: str, label: str) -> Fault | None:
-        fault, self.planned = self.planned, None
-        if fault is Fault.GHOST and (operation != "insert" or len(self.store.ghosts) >= GHOSTS):
+        if not self.planned:
             return None
-        return fault
+        fault = self.planned.pop(0)
+        ghosts = len(self.store.ghosts)
+        return None if fault is Fault.GHOST and (operation != "insert" or ghosts >= GHOSTS) else fault
 
     @rule(worker=st.integers(0, WORKERS - 1), turns=st.sampled_from([1, 2, 3, 4, FAR]))
     def run(self, worker: int, turns: int) -> None:
@@ -81,15 +83,27 @@ class Rivals(RuleBasedStateMachine):
             if not self.workers[worker].done:
                 self.workers[worker].step()
 
-    @rule(worker=st.integers(0, WORKERS - 1), fault=st.sampled_from(Fault))
-    def run_into(self, worker: int, fault: Fault) -> None:
-        """Run until the next call of the store, which fails."""
-        self.planned = fault
-        for _ in range(4):
-            if self.planned is None or self.workers[worker].done:
+    @rule(worker=st.integers(0, WORKERS - 1), faults=st.lists(st.sampled_from(Fault), min_size=1, max_size=4))
+    def run_into(self, worker: int, faults: list[Fault]) -> None:
+        """Run until the next calls of the store have failed."""
+        self.planned = faults
+        for _ in range(FAR):
+            if not self.planned or self.workers[worker].done:
                 break
             self.workers[worker].step()
-        self.planned = None
+        self.planned = []
+
+    @rule()
+    def meet(self) -> None:
+        """All workers stand between guard and token of an insert, and then go on one after the other."""
+        for worker in self.workers:
+            for _ in range(FAR):
+                if worker.done or worker.at == "between_steps":
+                    break
+                worker.step()
+        for worker in self.workers:
+            if not worker.done:
+                worker.step()
 
     @rule(worker=st.integers(0, WORKERS - 1))
     def kill_worker(self, worker: int) -> None:
@@ -100,10 +114,8 @@ class Rivals(RuleBasedStateMachine):
     @rule(data=st.data())
     def land_late(self, data: st.DataObject) -> None:
         """An insert that its client gave up on lands after all, or runs into the server's limit of time."""
-        try:
+        with contextlib.suppress(StoreUnavailableError):
             self.store.land_late(data.draw(st.integers(0, len(self.store.late) - 1)))
-        except StoreUnavailableError:
-            pass
 
     @rule()
     def crash_store(self) -> None:
@@ -143,7 +155,7 @@ class Rivals(RuleBasedStateMachine):
             return
         for worker in self.workers:
             worker.crash()
-        self.planned = None
+        self.planned = []
         self.store.crash()
         assert self.work(5, self.log.start, CommitObserver()) == self.log.end
         self.counted_once()
@@ -151,5 +163,5 @@ class Rivals(RuleBasedStateMachine):
 
 TestRivals = Rivals.TestCase
 TestRivals.settings = settings(
-    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=30, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
