@@ -98,6 +98,7 @@ def test_a_good_event_can_be_sent_under_its_source() -> None:
         (b"{", "not valid JSON"),
         (event(time="2026-01-01T00:00:00Z"), "more than 35 days ago"),
         (event(time="2026-03-01T12:06:00Z"), "in the future"),
+        (event(note="x" * SETTINGS.event_limit_bytes), "event_limit_bytes"),
     ],
 )
 def test_what_would_be_refused_again_is_said(payload: bytes, sentence: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -108,6 +109,8 @@ def fleetmeter() -> None:
 def run(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line and exits. Errors that people can act on become one message on stderr."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    # Libraries' warnings would mix with what commands print; what matters comes as an error of the command itself.
+    logging.basicConfig(level=logging.ERROR, format="%(name)s: %(message)s")
     try:
         root(given, prog_name="fleetmeter")
     except Exception as error:

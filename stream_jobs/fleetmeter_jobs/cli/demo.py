@@ -39,6 +39,21 @@ Workers = Annotated[int, typer.Option("--workers", "-w", min=1, max=16, help="Wo
 Seed = Annotated[int, typer.Option("--seed", help="Another seed, another fleet.")]
 
 
+class _Steps:
+    """Says each step with the time since the beginning."""
+
+    def __init__(self) -> None:
+        self._started = time.monotonic()
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the beginning."""
+        return time.monotonic() - self._started
+
+    def __call__(self, message: str) -> None:
+        notes.print(Text(f"{self.elapsed_s:6.1f} s  {message}", "dim"), soft_wrap=True)
+
+
 @app.command()
 def demo(
     events: Events = 200_000, workers: Workers = 2, seed: Seed = 7, as_json: Json = False, setting: Given = None
@@ -51,31 +66,33 @@ def demo(
     Example: fleetmeter demo --events 500000
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    started = time.monotonic()
+    step = _Steps()
     config = SimulationConfig.of(events=events, seed=seed)
     with (
         tempfile.TemporaryDirectory(prefix="fleetmeter-demo-") as folder,
         _apart(own_settings(Path(folder), setting)) as settings,
-        Stack(settings, workers=workers, report=_step) as stack,
+        Stack(settings, workers=workers, report=step) as stack,
     ):
-        story = _run(stack.settings, config, Path(folder) / "oracle.json", workers, quiet=as_json)
-        _step("Stopping everything")
+        story = _run(stack.settings, config, Path(folder) / "oracle.json", workers, step, quiet=as_json)
+        step("Stopping everything")
     if as_json:
         print_json(story.as_dict())
     else:
-        console.print(draw(story, seconds=time.monotonic() - started))
+        console.print(draw(story, seconds=step.elapsed_s))
     if not story.ok:
         raise typer.Exit(Exit.NO)
 
 
-def _run(settings: Settings, config: SimulationConfig, oracle: Path, workers: int, *, quiet: bool) -> Story:
+def _run(
+    settings: Settings, config: SimulationConfig, oracle: Path, workers: int, step: _Steps, *, quiet: bool
+) -> Story:
     """The story of one simulation on a stack that is up."""
     began = time.monotonic()
     summary = run_simulation(config, settings, oracle, quiet=quiet)
-    _step(f"Kafka has acknowledged {summary.records:,} records; waiting until the workers have committed them")
+    step(f"Kafka has acknowledged {summary.records:,} records; waiting until the workers have committed them")
     report = drained_report(settings, DRAIN_LIMIT_S, quiet=quiet)
     counted_s = time.monotonic() - began
-    _step("Comparing every figure with the oracle")
+    step("Comparing every figure with the oracle")
     comparison = compare(settings, read_oracle(oracle), report.total)
     with connect(settings, database=settings.clickhouse_database) as client:
         return tell(client, settings, summary, report, comparison, workers=workers, counted_s=counted_s)
@@ -99,7 +116,3 @@ def _apart(settings: Settings) -> Iterator[Settings]:
         if database is not None:
             with connect(settings) as client:
                 client.command(f"DROP DATABASE IF EXISTS {database} SYNC")
-
-
-def _step(message: str) -> None:
-    notes.print(Text(f"  {message}", "dim"), soft_wrap=True)

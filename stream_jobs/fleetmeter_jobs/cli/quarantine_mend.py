@@ -77,6 +77,9 @@ def check_sendable(payload: bytes, settings: Settings, now_us: int) -> str:
 
     `now_us` stands for the append time that the broker will give it.
     """
+    for name, limit in (("record", settings.record_limit_bytes), ("event", settings.event_limit_bytes)):
+        if len(payload) > limit:
+            raise StillRefusedError(f"it has {len(payload)} bytes; at most {limit} are allowed ({name}_limit_bytes)")
     try:
         event = parse_event(orjson.loads(payload))
     except orjson.JSONDecodeError as error:

@@ -57,7 +57,7 @@ def _await_ready(data_dir: Path, process: ManagedProcess, *, quiet: bool) -> Non
                 return
             if not process.is_alive():
                 words = log_tail(process.log_path, lines=40)
-                raise CommandError(f"The stack did not start. Its supervisor said:\n{words}", Exit.MISSING)
+                raise CommandError(f"The stack did not start. Its supervisor said:\n{words}", Exit.NO)
             if time.monotonic() > deadline:
                 raise CommandError(
                     f"The stack was not up within {TIMEOUT_S:.0f} s; its log: {process.log_path}", Exit.DEFECT

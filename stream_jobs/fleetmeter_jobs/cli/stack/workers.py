@@ -76,7 +76,7 @@ class SupervisedWorker:
         if self._process is None or self._ready or self._process.is_alive():
             return
         raise CommandError(
-            f"{self.name} ended with code {self._process.exit_code()} before it counted. Its log, {self.log_path}, says:\n"
+            f"{self.name} ended with code {self._process.exit_code()} before it counted. {self.log_path} says:\n"
             f"{self._process.trouble()}",
             Exit.DEFECT,
         )
