@@ -114,13 +114,17 @@ class ManagedProcess:
 
     def is_alive(self) -> bool:
         """True while the process runs. Reaps it if it is our own child and has ended."""
-        if self._popen is not None:
-            return self._popen.poll() is None
-        return self.identity.is_alive()
+        if self._popen is None:
+            return self.identity.is_alive()
+        if self._popen.poll() is None:
+            return True
+        # From here on its pid may be given to someone else, whom the watchdog must not meet.
+        self._release_watchdog()
+        return False
 
     def exit_code(self) -> int | None:
         """The exit code of an ended child (negative: the signal that ended it); None if it runs or is not our child."""
-        return None if self._popen is None else self._popen.poll()
+        return self._popen.returncode if self._popen is not None and not self.is_alive() else None
 
     def wait(self, timeout_s: float) -> bool:
         """Waits until the process has ended; False if it still runs after `timeout_s`."""
@@ -129,7 +133,6 @@ class ManagedProcess:
             if time.monotonic() >= deadline:
                 return False
             time.sleep(POLL_S)
-        self._release_watchdog()
         return True
 
     def signal(self, number: signal.Signals) -> None:

@@ -47,6 +47,11 @@ def test_a_request_without_an_id_gets_one_of_its_own() -> None:
     assert uuid.UUID(first)
 
 
+@pytest.mark.parametrize(("given", "revision"), [("54405", 54405), ("", 0), ("new", 0)])
+def test_the_clients_protocol_is_noted(given: str, revision: int) -> None:
+    assert _read({"client_protocol_version": given}).protocol_revision == revision
+
+
 def test_the_last_of_a_repeated_parameter_counts() -> None:
     job = read_job([("max_threads", "1"), ("max_threads", "2")], {}, reader=False, changes=True)
     assert job.settings == {"max_threads": "2"}

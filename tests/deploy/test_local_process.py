@@ -154,6 +154,14 @@ def test_a_stopped_process_has_no_watchdog_left(log_path: Path) -> None:
     assert watchdog.poll() == 0
 
 
+def test_a_process_that_ended_by_itself_has_no_watchdog_left(log_path: Path) -> None:
+    started = start_process("x", [sys.executable, "-c", ""], log_path=log_path)
+    watchdog = started._watchdog
+    assert watchdog is not None
+    _until(lambda: not started.is_alive())
+    assert watchdog.poll() == 0  # it would kill whoever has the pid when we end
+
+
 def test_a_killed_watchdog_does_not_matter(log_path: Path) -> None:
     started = start_process("x", SLEEPER, log_path=log_path)
     watchdog = started._watchdog

@@ -19,7 +19,7 @@ from fleetmeter_local.clickhouse.answers import ClickHouseError
 from fleetmeter_local.clickhouse.statement import Statement
 from fleetmeter_local.engines import ClickHouseUser
 
-_READING_STATEMENTS = frozenset(
+READING_STATEMENTS = frozenset(
     ("SELECT", "WITH", "SHOW", "DESCRIBE", "DESC", "EXPLAIN", "EXISTS", "FROM", "USE", "SET")
 )
 
@@ -87,7 +87,7 @@ class Users:
 
     def refuse_what_readers_may_not(self, statement: Statement) -> None:
         """Raises ClickHouseError 164 (READONLY) for a statement that does anything but read the database."""
-        if statement.inserts or (statement.kind and statement.kind not in _READING_STATEMENTS):
+        if statement.inserts or (statement.kind and statement.kind not in READING_STATEMENTS):
             raise ClickHouseError(164, "READONLY", f"Cannot execute {statement.kind} query in readonly mode.")
         if statement.odd:
             raise ClickHouseError(

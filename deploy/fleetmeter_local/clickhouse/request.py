@@ -47,6 +47,7 @@ class Job:
         settings: the engine's settings, as text.
         parameters: values of `{name:Type}`, in ClickHouse's escaped text form.
         readonly: "0", "1" (a read-only user) or "2" (a GET request), as the engine's setting of this name.
+        protocol_revision: the client's `client_protocol_version`; 0 if it names none.
     """
 
     query_id: str
@@ -55,6 +56,7 @@ class Job:
     settings: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, str] = field(default_factory=dict)
     readonly: str = "0"
+    protocol_revision: int = 0
 
 
 def read_job(query: Iterable[tuple[str, str]], headers: Mapping[str, str], *, reader: bool, changes: bool) -> Job:
@@ -102,4 +104,5 @@ def read_job(query: Iterable[tuple[str, str]], headers: Mapping[str, str], *, re
         settings=settings,
         parameters=parameters,
         readonly="1" if reader else readonly,
+        protocol_revision=int(revision) if (revision := values.get("client_protocol_version", "")).isdecimal() else 0,
     )

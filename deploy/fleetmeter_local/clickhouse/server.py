@@ -10,14 +10,14 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
 from aiohttp import web
 
-from fleetmeter_local.clickhouse.access import Users, refuse_strangers
+from fleetmeter_local.clickhouse.access import READING_STATEMENTS, Users, refuse_strangers
 from fleetmeter_local.clickhouse.answers import ClickHouseError
 from fleetmeter_local.clickhouse.bodies import Body, accepted_encoding, compress, receive
 from fleetmeter_local.clickhouse.engine import Answer, Engine
@@ -26,10 +26,16 @@ from fleetmeter_local.clickhouse.statement import Statement, parse_statement
 
 logger = logging.getLogger("fleetmeter.clickhouse")
 
-STATEMENT_LIMIT_BYTES = 16 << 20
+STATEMENT_LIMIT_BYTES = 4 << 20
 """Longest statement without its data; the engine's own limit is its setting `max_query_size`."""
 
 _PIECE_BYTES = 256 << 10
+_GLANCE_BYTES = 4096
+_EXCERPT_BYTES = 500
+_SLOW_S = 1.0
+_CANCEL_AGAIN_S = 0.2
+# From this revision on a column in the Native format begins with how it is serialised (ProtocolDefines.h).
+_CUSTOM_SERIALIZATION_REVISION = 54_454
 _OK = "Ok.\n"
 _CHANGING_METHODS = frozenset(("POST", "PUT"))
 
@@ -54,14 +60,17 @@ class ClickHouseHttp:
         engine: the engine.
         users: who may ask.
         spool: a folder for bodies; whatever is in it may be deleted when no process runs.
-        executor: threads that the engine's calls block.
+        reads: threads for everything but INSERTs.
+        inserts: threads for INSERTs alone, so that no number of slow queries keeps one waiting.
     """
 
-    def __init__(self, engine: Engine, users: Users, spool: Path, executor: Executor) -> None:
+    def __init__(self, engine: Engine, users: Users, spool: Path, reads: Executor, inserts: Executor) -> None:
         self._engine = engine
         self._users = users
         self._spool = spool
-        self._executor = executor
+        self._reads = reads
+        self._inserts = inserts
+        self._ending: set[asyncio.Task[None]] = set()
 
     def application(self) -> web.Application:
         """The aiohttp application."""
@@ -89,7 +98,7 @@ class ClickHouseHttp:
         except ClickHouseError as error:
             logger.warning("%s %s %.1f ms: %s", query_id, error.status, (perf_counter() - started) * 1e3, error.text)
             return self._refusal(request, error, query_id)
-        logger.info("%s 200 %.1f ms: %s", query_id, (perf_counter() - started) * 1e3, _excerpt(run.statement))
+        _log_success(run, perf_counter() - started)
         return await self._send(request, run, answer, encoding, data)
 
     async def _receive(self, request: web.Request) -> _Run:
@@ -115,16 +124,34 @@ class ClickHouseHttp:
         )
 
     async def _execute(self, run: _Run) -> tuple[Answer, str | None, memoryview | bytes]:
-        future = asyncio.get_running_loop().run_in_executor(self._executor, self._work, run)
+        executor = self._inserts if _begins_insert(run) else self._reads
+        work = executor.submit(self._work, run)
         try:
-            return await asyncio.shield(future)
+            return await asyncio.shield(asyncio.wrap_future(work))
         except asyncio.CancelledError:
             # The client has gone. What it wanted to read is of no use to anyone; what it sent is written all the
             # same, as a server does.
-            if run.statement is None or not run.statement.inserts:
-                logger.info("%s: the client has gone, the query is cancelled", run.job.query_id)
-                self._engine.cancel(run.job.query_id)
+            ending = asyncio.create_task(self._end(run, work))
+            self._ending.add(ending)
+            ending.add_done_callback(self._ending.discard)
             raise
+
+    async def _end(self, run: _Run, work: Future[tuple[Answer, str | None, memoryview | bytes]]) -> None:
+        """Sees to the end of a run whose client has gone."""
+        if run.statement is None and not _begins_insert(run) and work.cancel():
+            run.body.close()  # it had not begun
+            return
+        while not work.done():  # noqa: ASYNC110
+            if run.statement is not None and not run.statement.inserts:
+                logger.info("%s: the client has gone, the query is cancelled", run.job.query_id)
+                # Again and again: the engine may not know the query yet.
+                await asyncio.to_thread(self._engine.cancel, run.job.query_id)
+            await asyncio.sleep(_CANCEL_AGAIN_S)
+
+    async def close(self) -> None:
+        """Waits until nothing runs any more of what clients left behind."""
+        while self._ending:
+            await asyncio.wait(self._ending)
 
     def _work(self, run: _Run) -> tuple[Answer, str | None, memoryview | bytes]:
         """In a thread: the statement, its data, the engine, the compression. Deletes the body in the end."""
@@ -139,6 +166,7 @@ class ClickHouseHttp:
                     "NOT_IMPLEMENTED",
                     f"{statement.local_file} names a file of the client, which a server cannot reach.",
                 )
+            _refuse_newer_native(run.job, statement)
             if run.readonly:
                 self._users.refuse_what_readers_may_not(statement)
             data: Body | None = None
@@ -196,5 +224,28 @@ class ClickHouseHttp:
         return response
 
 
-def _excerpt(statement: Statement | None) -> str:
-    return "" if statement is None else " ".join(statement.text[:200].decode(errors="replace").split())
+def _begins_insert(run: _Run) -> bool:
+    """Whether the first word is INSERT; a compressed body is not looked into, and counts as something else."""
+    head = run.url_statement or (b"" if run.encoding else run.body.head(_GLANCE_BYTES))
+    return head[:_GLANCE_BYTES].lstrip()[:6].upper() == b"INSERT"
+
+
+def _refuse_newer_native(job: Job, statement: Statement) -> None:
+    """The Native format has grown with the protocol; what the engine writes is the form before all revisions."""
+    named = statement.format or job.default_format
+    if job.protocol_revision >= _CUSTOM_SERIALIZATION_REVISION and named == "Native" and not statement.inserts:
+        raise ClickHouseError(
+            48,
+            "NOT_IMPLEMENTED",
+            f"The Native format of client_protocol_version {job.protocol_revision} is not supported by the embedded "
+            "ClickHouse: ask for another format, or use a server.",
+        )
+
+
+def _log_success(run: _Run, seconds: float) -> None:
+    """What changes the schema and what is slow; the rest would fill disks."""
+    statement = run.statement
+    routine = statement is None or statement.inserts or statement.kind in READING_STATEMENTS
+    level = logging.DEBUG if routine and seconds < _SLOW_S else logging.INFO
+    text = "" if statement is None else " ".join(statement.text[:_EXCERPT_BYTES].decode(errors="replace").split())
+    logger.log(level, "%s 200 %.1f ms: %s", run.job.query_id, seconds * 1e3, text)
