@@ -39,7 +39,7 @@ format: setup ## Format Python and Rust
 	@$(CARGO) fmt
 
 bench: setup engines ## Print the throughput of the native core and of a worker end to end
-	@$(PYTHON) -m pytest tests/bench --benchmark -s -q -p no:cacheprovider $(ARGS)
+	@$(PYTHON) tests/bench/run.py $(ARGS)
 
 setup: $(BUILD_READY) ## Make .venv with the pinned dependencies and the native core (does nothing when all is current)
 
