@@ -100,6 +100,8 @@ class UsageClient:
     def _begin(self) -> None:
         """What a process has for itself; nothing of it survives a fork."""
         self._lock = threading.Lock()
+        self._handed_over = threading.Condition(self._lock)
+        self._handing_over = 0
         self._incarnation = Incarnation()
         self._outbox = self._open_outbox()
         self._accounts: set[str] = set()
@@ -124,8 +126,6 @@ class UsageClient:
         Raises `EventRejected` with the same reason and message that quarantine would give; `ClientClosedError` after
         `close`; `OutboxFullError` if the outbox is full and the setting `when_full` is `raise` or `block`.
         """
-        if self._closed:
-            raise ClientClosedError(f"the client of {self._source} is closed; make a new one to emit more")
         if account not in self._accounts:
             self._check_account(account)
         if not isinstance(data, EventData) or data.TYPE not in EVENT_TYPES:
@@ -142,13 +142,7 @@ class UsageClient:
                 "",
                 f"the event has {len(value)} bytes; at most {self.settings.event_limit_bytes} are allowed",
             )
-        if self._sender is None:
-            self._start_sender()
-        if self._outbox.append(value, self._append_wait_s):
-            with self._lock:
-                self._emitted += 1
-        else:
-            self._refuse(event_id)
+        self._hand_over(value, event_id)
         return event_id
 
     def flush(self, timeout_s: float) -> Pending:
@@ -169,6 +163,8 @@ class UsageClient:
         """
         with self._lock:
             first, self._closed = not self._closed, True
+            # Whoever was let in before us may still be waiting for room; its event must not miss the drain.
+            self._handed_over.wait_for(lambda: not self._handing_over)
         if not first:
             return self._outbox.pending()
         _open_clients.discard(self)
@@ -205,21 +201,38 @@ class UsageClient:
         if len(self._accounts) < _ACCOUNTS_REMEMBERED:
             self._accounts.add(account)
 
+    def _hand_over(self, value: bytes, event_id: str) -> None:
+        with self._lock:
+            if self._closed:
+                raise ClientClosedError(f"the client of {self._source} is closed; make a new one to emit more")
+            if self._sender is None:
+                self._start_sender()
+            self._handing_over += 1
+        accepted = False
+        try:
+            accepted = self._outbox.append(value, self._append_wait_s)
+        finally:
+            with self._lock:
+                self._emitted += accepted
+                self._handing_over -= 1
+                if self._closed:
+                    self._handed_over.notify_all()
+        if not accepted:
+            self._refuse(event_id)
+
     def _start_sender(self) -> None:
         # At the first event, not before: a server that forks its workers after loading has no thread to lose.
-        with self._lock:
-            if self._sender is None:
-                sender = Sender(
-                    self._outbox,
-                    self._topic,
-                    self._source.encode(),
-                    self._config,
-                    connect=self._connect,
-                    retry_wait_s=self.settings.retry_wait_s,
-                    retry_wait_limit_s=self.settings.retry_wait_limit_s,
-                )
-                sender.start()
-                self._sender = sender
+        sender = Sender(
+            self._outbox,
+            self._topic,
+            self._source.encode(),
+            self._config,
+            connect=self._connect,
+            retry_wait_s=self.settings.retry_wait_s,
+            retry_wait_limit_s=self.settings.retry_wait_limit_s,
+        )
+        sender.start()
+        self._sender = sender
 
     def _refuse(self, event_id: str) -> None:
         pending = self._outbox.pending()

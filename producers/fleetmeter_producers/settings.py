@@ -34,6 +34,8 @@ _NAMED: Final = MappingProxyType(
         "message.timeout.ms": "delivery_timeout_s",
         "delivery.timeout.ms": "delivery_timeout_s",
         "queue.buffering.max.kbytes": "send_buffer_bytes",
+        "queue.buffering.max.messages": "send_buffer_bytes",
+        "message.max.bytes": "event_limit_bytes",
     }
 )
 _ALIASES: Final = frozenset({"request.required.acks", "enable.gapless.guarantee"})

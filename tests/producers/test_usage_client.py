@@ -304,6 +304,54 @@ def test_close_drains_says_what_is_left_and_accepts_no_more(
     assert "has not acknowledged 3 events" in caplog.text
 
 
+def test_no_event_slips_past_a_close(broker: FakeBroker, make_client: Callable[..., UsageClient]) -> None:
+    """Whatever `emit` accepted while `close` began was sent, or is counted as left."""
+    for _ in range(20):
+        client = make_client()
+        accepted: list[str] = []
+
+        def work(client: UsageClient = client, accepted: list[str] = accepted) -> None:
+            try:
+                while True:
+                    accepted.append(client.emit("a", GENERATION))
+            except ClientClosedError:
+                return
+
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        client.emit("a", GENERATION, id="first")
+        left = client.close(20)
+        for thread in threads:
+            thread.join()
+        assert left.events == client.stats().pending_events == 0
+        assert set(accepted) <= set(ids_in(broker))
+        assert client.stats().emitted == client.stats().delivered == len(accepted) + 1
+        broker.log.clear()
+
+
+def test_close_waits_for_an_emit_that_waits_for_room(
+    broker: FakeBroker, make_client: Callable[..., UsageClient]
+) -> None:
+    broker.away = True
+    client = make_client(outbox_limit_bytes=2**20, when_full="block", when_full_wait_s=0.2)
+    refused: list[Exception] = []
+
+    def work() -> None:
+        try:
+            fill(client)
+        except OutboxFullError as full:
+            refused.append(full)
+
+    filling = threading.Thread(target=work)
+    filling.start()
+    broker.wait_for(lambda: client._handing_over > 0 and client.stats().pending_bytes > 2**20 - 1_000)
+    left = client.close(0)
+    filling.join(10)
+    assert len(refused) == 1
+    assert client.stats().emitted == client.stats().pending_events == left.events
+
+
 def test_a_client_that_emitted_nothing_contacts_nobody(
     broker: FakeBroker, make_client: Callable[..., UsageClient]
 ) -> None:

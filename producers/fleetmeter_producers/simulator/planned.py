@@ -7,11 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, NamedTuple
 
 import orjson
 from fleetmeter_schemas.events import EventData
 from fleetmeter_schemas.reasons import Reason
+
+
+@cache
+def _names(model: type[EventData]) -> dict[str, None]:
+    """The fields of a type in their order. (A plain dict: pydantic looks its fields up anew each time.)"""
+    return dict.fromkeys(model.model_fields)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,9 +38,10 @@ class Body:
     def of(cls, model: type[EventData], fields: Mapping[str, Any]) -> Body:
         """The body with these fields; None means absent. The caller answers for their validity (and the tests check
         it): validating each event again would cost more than making it."""
-        data = {name: fields[name] for name in model.model_fields if fields.get(name) is not None}
-        if len(data) != sum(value is not None for value in fields.values()):
-            raise TypeError(f"{model.__name__} has no field {', '.join(sorted(fields.keys() - model.model_fields))}")
+        names = _names(model)
+        if not fields.keys() <= names.keys():
+            raise TypeError(f"{model.__name__} has no field {', '.join(sorted(fields.keys() - names.keys()))}")
+        data = {name: fields[name] for name in names if fields.get(name) is not None}
         return cls(model.TYPE, model.SHORT, model.COUNT_MEASURE is not None, data, orjson.dumps(data)[:-1])
 
 

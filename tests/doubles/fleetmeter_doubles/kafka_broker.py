@@ -7,6 +7,7 @@ each record exactly once, and only from within `poll`.
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -61,9 +62,12 @@ class FakeBroker:
         return [value for _, _, value in self.log]
 
     def wait_for(self, condition: Callable[[], bool], seconds: float = 10.0) -> None:
-        """Wait until a condition on the log holds; fails if it never does."""
+        """Wait until a condition, on the log or on a client, holds; fails if it never does."""
+        deadline = time.monotonic() + seconds
         with self.changed:
-            assert self.changed.wait_for(condition, seconds), f"not in time; the log has {len(self.log)} records"
+            while not condition():
+                assert time.monotonic() < deadline, f"not in time; the log has {len(self.log)} records"
+                self.changed.wait(0.01)
 
     def answer(self, record: tuple[str, bytes, bytes | None]) -> FakeKafkaError | None:
         """What becomes of a record."""
