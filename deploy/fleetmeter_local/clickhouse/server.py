@@ -141,7 +141,7 @@ class ClickHouseHttp:
         if run.statement is None and not _begins_insert(run) and work.cancel():
             run.body.close()  # it had not begun
             return
-        while not work.done():  # noqa: ASYNC110
+        while not work.done():
             if run.statement is not None and not run.statement.inserts:
                 logger.info("%s: the client has gone, the query is cancelled", run.job.query_id)
                 # Again and again: the engine may not know the query yet.
