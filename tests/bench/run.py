@@ -80,7 +80,7 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="figures as JSON on stdout, tables on stderr")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="which parts to time")
-    parser.add_argument("--events", type=int, default=100_000, help="events a run of the native core (default 100000)")
+    parser.add_argument("--events", type=int, default=200_000, help="events a run of the native core (default 200000)")
     parser.add_argument(
         "--seconds", type=float, default=2.0, help="longest time for the runs of one figure (default 2)"
     )

@@ -35,6 +35,7 @@ def test_later_events_are_new(format_: Format) -> None:
 
 
 def test_speed_is_the_median_of_the_runs() -> None:
-    ticks = iter([0.0, 1.0, 2.0, 2.0, 6.0, 6.0, 7.0])  # deadline, then (begin, end), look, (begin, end), look: over
-    one = speed(lambda: lambda: 100, seconds=6.5, clock=lambda: next(ticks))
+    processor = iter([1.0, 2.0, 2.0, 6.0])
+    wall = iter([0.0, 5.0, 6.5])  # start, after the first run, after the second: over
+    one = speed(lambda: lambda: 100, seconds=6.5, clock=lambda: next(processor), wall_clock=lambda: next(wall))
     assert (one.runs, one.events, one.lowest, one.highest, one.median) == (2, 100, 25.0, 100.0, 62.5)

@@ -10,10 +10,11 @@ from fleetmeter_native import Core
 from fleetmeter_schemas import native_spec
 
 from fleetmeter_bench.measure import Speed, speed
-from fleetmeter_bench.workload import EVENTS_A_RECORD, FORMATS, Format, in_batches, records
+from fleetmeter_bench.workload import EVENTS_A_RECORD, FORMATS, Format, Ids, in_batches, records, records_of, rows
 
 NOW_US: Final = 1_772_366_400_000_000
 EVENTS_A_CALL: Final = 20_000
+IDS: Final[tuple[Ids, ...]] = ("sequenced", "foreign")
 DAY_US: Final = 86_400_000_000
 
 
@@ -33,9 +34,9 @@ class NativeSpeed:
 def native_speeds(events: int, known_ids: int, seconds: float) -> Iterator[NativeSpeed]:
     """Speeds of each wire format. With `known_ids`, also beside so many foreign ids that are known already."""
     crowd = _crowd_blob(known_ids) if known_ids else b""
+    by_ids = {ids: list(rows(events, ids, now_us=NOW_US)) for ids in IDS}
     for format_ in FORMATS:
-        sequenced = records(format_, events, "sequenced", now_us=NOW_US)
-        foreign = records(format_, events, "foreign", now_us=NOW_US)
+        sequenced, foreign = (records_of(format_, by_ids[ids]) for ids in IDS)
         yield NativeSpeed(
             format=format_,
             bytes_an_event=sum(map(len, sequenced)) / events,

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from fleetmeter_jobs.cli.clickhouse import connect
 from fleetmeter_jobs.settings import Settings
-from fleetmeter_local import start_clickhouse, start_kafka
+from fleetmeter_local import ManagedProcess, start_clickhouse, start_kafka, start_process
+from fleetmeter_local.process import trouble_in
 from fleetmeter_sql.migrate import migrate
 
 from fleetmeter_bench.topics import fill_topic
@@ -25,6 +26,7 @@ PARTITIONS: Final = 4
 WORKER_LIMIT_S: Final = 120.0
 PLAIN_SECONDS: Final = 10.0
 PLAIN_LIMIT_S: Final = 90.0
+PLAIN_STOP_S: Final = 10.0
 
 
 @dataclass(frozen=True)
@@ -73,11 +75,22 @@ def timed_plain_faust(settings: Settings, events: int) -> PlainFaust:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])}
     command = [sys.executable, "-m", "fleetmeter_bench.plain_faust"]
     arguments = [settings.kafka_bootstrap, settings.topic, str(events), str(PLAIN_SECONDS)]
-    done = subprocess.run(
-        [*command, *arguments], capture_output=True, text=True, timeout=PLAIN_LIMIT_S, env=environment, check=False
-    )
-    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
-    if not lines:
-        raise RuntimeError(f"plain Faust ended with code {done.returncode} and counted nothing:\n{done.stderr[-2000:]}")
-    answer = json.loads(lines[-1])
+    log_path = settings.data_dir / "logs" / "plain-faust.log"
+    process = start_process("plain-faust", [*command, *arguments], log_path=log_path, env=environment)
+    try:
+        answer = _answer_in(log_path, process)
+    finally:
+        process.stop(PLAIN_STOP_S)
     return PlainFaust(answer["events"], answer["seconds"])
+
+
+def _answer_in(log_path: Path, process: ManagedProcess) -> dict[str, Any]:
+    """The line of JSON that the process prints when it is done."""
+    deadline = time.monotonic() + PLAIN_LIMIT_S
+    while True:
+        for line in log_path.read_text().splitlines() if log_path.is_file() else []:
+            if line.startswith('{"events"') and line.endswith("}"):
+                return dict(json.loads(line))
+        if not process.is_alive() or time.monotonic() > deadline:
+            raise RuntimeError(f"plain Faust counted nothing. Its log says:\n{trouble_in(log_path)}")
+        time.sleep(0.05)

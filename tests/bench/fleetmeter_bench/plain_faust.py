@@ -1,7 +1,8 @@
 """Plain Faust, for comparison: the stock transport, one JSON record at a time, and the same sums in a dict.
 
-Runs as a process of its own: `python -m fleetmeter_bench.plain_faust BOOTSTRAP TOPIC EVENTS SECONDS`, and prints how
-many events it counted and how long that took. It neither deduplicates nor commits anything, which flatters it.
+Runs as a process of its own: `python -m fleetmeter_bench.plain_faust BOOTSTRAP TOPIC EVENTS SECONDS`. It prints how
+many events it counted in how long, and then waits to be ended. It neither deduplicates nor commits anything, which
+flatters it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from mode import Worker
 
 
 def build_app(bootstrap: str, topic_name: str, events: int, seconds: float, data_dir: str) -> faust.App:
-    """An app whose agent stops it after so many events or seconds, counted from the first event."""
+    """An app whose agent counts so many events or seconds, from the first event on, and says so."""
     app = faust.App(
         f"plain-{topic_name}",
         broker=f"kafka://{bootstrap}",
@@ -48,7 +49,6 @@ def build_app(bootstrap: str, topic_name: str, events: int, seconds: float, data
             if done == events or elapsed > seconds:
                 sys.stdout.write(json.dumps({"events": done, "seconds": elapsed, "groups": len(sums)}) + "\n")
                 sys.stdout.flush()
-                await app.stop()
                 return
 
     return app
@@ -59,7 +59,7 @@ def main(arguments: list[str]) -> None:
     bootstrap, topic, events, seconds = arguments
     with tempfile.TemporaryDirectory(prefix="fleetmeter-bench-") as data_dir:
         app = build_app(bootstrap, topic, int(events), float(seconds), data_dir)
-        Worker(app, loglevel="ERROR").execute_from_commandline()
+        Worker(app, loglevel="ERROR", redirect_stdouts=False).execute_from_commandline()
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +16,7 @@ from fleetmeter_jobs.cli.clickhouse import connect
 from fleetmeter_jobs.cli.stack.environment import environment_of
 from fleetmeter_jobs.settings import Settings
 from fleetmeter_local import ManagedProcess, start_process
-from fleetmeter_local.process import tail_of
+from fleetmeter_local.process import trouble_in
 
 POLL_S: Final = 0.01
 START_LIMIT_S: Final = 60.0
@@ -67,7 +68,7 @@ def _times(
     deadline = time.monotonic() + START_LIMIT_S
     while True:
         if not process.is_alive():
-            raise RuntimeError(f"the worker ended with code {process.exit_code()}:\n{tail_of(log_path)}")
+            raise RuntimeError(f"the worker ended with code {process.exit_code()}:\n{trouble_in(log_path)}")
         partitions = _partitions(ready_file)
         now = time.monotonic()
         if began is None and any(one["state"] == "counting" for one in partitions):
@@ -75,7 +76,7 @@ def _times(
         if began is not None and sum(one["next_offset"] or 0 for one in partitions) >= records:
             return began, now
         if now > deadline:
-            raise RuntimeError(f"the worker was not done in time:\n{tail_of(log_path)}")
+            raise RuntimeError(f"the worker was not done in time:\n{trouble_in(log_path)}")
         time.sleep(POLL_S)
 
 
@@ -87,8 +88,12 @@ def _partitions(ready_file: Path) -> list[dict[str, Any]]:
     try:
         with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - our own worker, on loopback
             body = answer.read()
-    except urllib.error.HTTPError as error:  # 503 has the same body
+    except urllib.error.HTTPError as error:
         body = error.read()
+        if error.code != HTTPStatus.SERVICE_UNAVAILABLE:  # that one has the same body
+            raise RuntimeError(
+                f"the worker's health page answers {error.code}: {body.decode(errors='replace')}"
+            ) from error
     return list(json.loads(body)["partitions"].values())
 
 

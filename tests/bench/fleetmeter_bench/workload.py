@@ -32,7 +32,7 @@ _MODELS: Final = (
 )
 _ACCOUNTS: Final = tuple(f"account-{n:03}" for n in range(200))
 _REGIONS: Final = ("eu-west-1", "us-east-1", "ap-south-1")
-_MINUTES: Final = 3
+_MINUTES: Final = 2
 
 
 def rows(count: int, ids: Ids, *, now_us: int, start: int = 0, seed: int = 7) -> Iterator[dict[str, Any]]:
@@ -40,11 +40,12 @@ def rows(count: int, ids: Ids, *, now_us: int, start: int = 0, seed: int = 7) ->
     random = Random(seed)
     for number in range(start, start + count):
         model, mode, strategy = random.choice(_MODELS)
+        account = random.randrange(len(_ACCOUNTS))
         tokens = random.randrange(20, 2_000)
         row: dict[str, Any] = {
             "id": f"{ULID}-{number}" if ids == "sequenced" else f"chatcmpl-{seed:x}-{number:020x}",
             "source": f"/fleet/gpu-{number % 8}" if ids == "foreign" else "/fleet/gpu-0",
-            "subject": random.choice(_ACCOUNTS),
+            "subject": _ACCOUNTS[account],
             "time_us": now_us - random.randrange(_MINUTES * 60_000_000),
             "model": model,
             "generation_mode": mode,
@@ -52,7 +53,7 @@ def rows(count: int, ids: Ids, *, now_us: int, start: int = 0, seed: int = 7) ->
             "operation": "chat",
             "placement": "cloud",
             "route": "direct",
-            "region": random.choice(_REGIONS),
+            "region": _REGIONS[account % len(_REGIONS)],
             "accelerator": "h100-sxm",
             "status": "ok",
             "input_tokens": random.randrange(50, 8_000),
@@ -84,7 +85,11 @@ def event(row: dict[str, Any]) -> bytes:
 
 def records(format_: Format, count: int, ids: Ids, *, now_us: int, start: int = 0, seed: int = 7) -> list[bytes]:
     """`count` events as records of a wire format, `EVENTS_A_RECORD` in each."""
-    all_rows = rows(count, ids, now_us=now_us, start=start, seed=seed)
+    return records_of(format_, list(rows(count, ids, now_us=now_us, start=start, seed=seed)))
+
+
+def records_of(format_: Format, all_rows: list[dict[str, Any]]) -> list[bytes]:
+    """Rows as records of a wire format, `EVENTS_A_RECORD` in each."""
     return [_record(format_, batch) for batch in in_batches(all_rows, EVENTS_A_RECORD[format_])]
 
 
