@@ -14,7 +14,6 @@ from rich.text import Text
 from fleetmeter_jobs.cli.demo_story import Story
 
 BAR_WIDTH: Final = 24
-COLOURS: Final = {"device": "green", "cloud": "blue", "on_prem": "cyan"}
 
 
 def draw(story: Story, *, seconds: float) -> RenderableType:
@@ -23,7 +22,7 @@ def draw(story: Story, *, seconds: float) -> RenderableType:
         Text(),
         _flow(story),
         _verdict(story),
-        *_section("Where the work ran", _placements(story)),
+        *_section("Where queries were answered", _answered(story)),
         *_section("Parallel and sequential generation: cost follows steps, not tokens", _models(story)),
         *_section("Largest accounts of the hour", _accounts(story)),
         *_section("Refused, each with a sentence that says why", _refused(story)),
@@ -71,9 +70,7 @@ def _verdict(story: Story) -> RenderableType:
         lines += [f"{len(comparison.differences):,} of {comparison.figures:,} figures differ from the oracle:"]
         lines += [Text(each).markup for each in comparison.differences[:5]]
     else:
-        lines += [
-            f"all {comparison.figures:,} figures equal the simulator's oracle: account, model, mode, measure, minute"
-        ]
+        lines += [f"all {comparison.figures:,} figures, of every account, model, mode, measure and minute, are right"]
     lines += [Text(problem).markup for each in story.report.partitions for problem in each.problems]
     return Padding(Panel("\n".join(lines), border_style=colour, expand=False), (1, 0, 0, 0))
 
@@ -83,27 +80,28 @@ def _section(title: str, body: RenderableType) -> Iterator[RenderableType]:
     yield body
 
 
-def _placements(story: Story) -> RenderableType:
-    table = _table(("", "requests", "share", "", "output tokens"))
-    total = sum(row["requests"] for row in story.by_placement)
-    for row in story.by_placement:
-        share = row["requests"] / total
-        name = row["placement"] or "unknown"
-        table.add_row(
-            name,
-            _number(row["requests"]),
-            f"{share:.1%}",
-            _bar(share, COLOURS.get(name, "white")),
-            _number(row["output_tokens"]),
-        )
+def _answered(story: Story) -> RenderableType:
+    found = story.answered
+    estimate = f"reported as estimates: {found.on_devices_lower:,} to {found.on_devices_upper:,}"
+    parts = {
+        "devices": (found.on_devices, "green", estimate),
+        "cloud": (found.in_cloud, "blue", f"{found.fallbacks:,} of them after a device had given up"),
+        "own servers": (found.on_own_servers, "cyan", ""),
+    }
+    whole = sum(count for count, _, _ in parts.values()) or 1
+    table = _table(("", "queries", "share", "", ""))
+    for name, (count, colour, remark) in parts.items():
+        if count:
+            table.add_row(
+                name, _number(count), f"{count / whole:.1%}", _bar(count / whole, colour), Text(remark, "dim")
+            )
     return table
 
 
 def _models(story: Story) -> RenderableType:
-    """Means are over what reported its steps: absent is not zero."""
-    table = _table(
-        ("model", "mode", "where", "requests", "tokens each", "steps each", "steps / 100 tokens", "GFLOP / token")
-    )
+    """Steps are means over what reported them: absent is not zero. Quotients by tokens need that all reported."""
+    columns = ("model", "mode", "where", "requests", "tokens each", "steps each", "steps / 100 tokens", "GFLOP / token")
+    table = _table(columns)
     for row in story.by_model[:10]:
         table.add_row(
             row["model"],
@@ -119,18 +117,11 @@ def _models(story: Story) -> RenderableType:
 
 
 def _accounts(story: Story) -> RenderableType:
-    table = _table(
-        ("account", "requests", "fallbacks", "input tokens", "output tokens", "denoising steps", "GPU seconds")
-    )
+    measures = ("requests", "fallbacks", "input_tokens", "output_tokens", "denoising_steps")
+    table = _table(("account", *(name.replace("_", " ") for name in measures), "GPU seconds"))
     for row in story.top_accounts:
-        table.add_row(
-            row["account_id"],
-            *(
-                _number(row[name])
-                for name in ("requests", "fallbacks", "input_tokens", "output_tokens", "denoising_steps")
-            ),
-            _number(row["gpu_ms"] // 1000),
-        )
+        numbers = [_number(row[name]) for name in measures]
+        table.add_row(row["account_id"], *numbers, _number(row["gpu_ms"] // 1000))
     return table
 
 

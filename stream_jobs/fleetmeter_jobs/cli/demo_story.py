@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from fleetmeter_producers.simulator import SimulationSummary
+from fleetmeter_sql.named_queries import load_query, run_query
 
 from fleetmeter_jobs.cli.oracle import Comparison
 from fleetmeter_jobs.cli.quarantine_rows import count_by_reason
@@ -17,6 +18,19 @@ from fleetmeter_jobs.usage import usage
 TOP_ROWS: Final = 6
 
 Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """Where queries were answered, over all accounts. Devices report estimates with bounds, never single queries."""
+
+    on_devices: int
+    on_devices_lower: int
+    on_devices_upper: int
+    in_cloud: int
+    on_own_servers: int
+    fallbacks: int
+    """Of the latter two, those that a device had tried first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +47,7 @@ class Story:
     rollup_rows: int
     top_accounts: tuple[Row, ...]
     by_model: tuple[Row, ...]
-    by_placement: tuple[Row, ...]
+    answered: Answered
     refused: tuple[tuple[str, int, str], ...]
     """Reason, number, and the sentence of one of them."""
 
@@ -61,7 +75,7 @@ class Story:
             "rollup_rows": self.rollup_rows,
             "top_accounts": list(self.top_accounts),
             "by_model": list(self.by_model),
-            "by_placement": list(self.by_placement),
+            "answered": asdict(self.answered),
             "refused": [{"reason": reason, "events": count, "example": text} for reason, count, text in self.refused],
         }
 
@@ -93,8 +107,25 @@ def tell(
         rollup_rows=int(rollup_rows),
         top_accounts=tuple(_largest(accounts)[:TOP_ROWS]),
         by_model=tuple(_largest(models)),
-        by_placement=tuple(_largest(usage(client, ("placement",), filters=generations))),
+        answered=_answered(client),
         refused=tuple((reason, count, sentence) for reason, count, _, sentence in refused),
+    )
+
+
+def _answered(client: Any) -> Answered:
+    answer = run_query(client, load_query("local_share"))
+    rows = [dict(zip(answer.column_names, row, strict=True)) for row in answer.result_rows]
+
+    def total(*columns: str) -> int:
+        return sum(int(row[column]) for row in rows for column in columns)
+
+    return Answered(
+        on_devices=total("metered_local", "estimated_local"),
+        on_devices_lower=total("metered_local", "estimated_local_lower"),
+        on_devices_upper=total("metered_local", "estimated_local_upper"),
+        in_cloud=total("cloud", "placement_unknown"),
+        on_own_servers=total("on_prem"),
+        fallbacks=total("fallbacks"),
     )
 
 

@@ -1,0 +1,62 @@
+"""`fleetmeter doctor`: what fails, what is not needed, and how each thing is got."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from fleetmeter_jobs.cli import doctor
+from fleetmeter_local import Prerequisite
+
+
+def found(name: str, needed_for: str, *, ok: bool) -> Prerequisite:
+    return Prerequisite(name, ok=ok, found="x", how_to_get=f"Install {name}.", needed_for=needed_for)
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """A machine with or without Docker and Java."""
+
+    def pretend(*, docker: bool, java: bool) -> None:
+        engines = [found("java", "local Kafka", ok=java), found("chdb", "embedded ClickHouse", ok=True)]
+        monkeypatch.setattr(doctor, "check_docker", lambda: found("docker", "containers", ok=docker))
+        monkeypatch.setattr(doctor, "check_prerequisites", lambda: engines)
+        monkeypatch.setattr(doctor, "check_native", lambda: found("native core", "workers", ok=True))
+
+    return pretend
+
+
+def test_all_is_there(machine: Callable[..., None], fleetmeter: Callable[..., Any]) -> None:
+    machine(docker=False, java=True)
+    ended = fleetmeter("doctor")
+    assert ended.code == 0
+    assert "Everything is there" in ended.out
+
+
+def test_what_is_missing_is_named_with_how_to_get_it(
+    machine: Callable[..., None], fleetmeter: Callable[..., Any]
+) -> None:
+    machine(docker=False, java=False)
+    ended = fleetmeter("doctor")
+    assert ended.code == 1
+    assert "Install java." in ended.out
+    assert "Install docker." not in ended.out
+    as_json = fleetmeter("doctor", "--json")
+    assert as_json.code == 1
+    assert as_json.json["ok"] is False
+
+
+@pytest.mark.parametrize("docker", [True, False])
+def test_a_given_broker_or_docker_save_java(
+    docker: bool, machine: Callable[..., None], fleetmeter: Callable[..., Any]
+) -> None:
+    machine(docker=docker, java=False)
+    arguments = () if docker else ("-s", "kafka_bootstrap=kafka:9092")
+    assert fleetmeter("doctor", *arguments).code == 0
+
+
+def test_this_machine_is_looked_at(tmp_path: Any) -> None:
+    assert doctor.check_python().ok
+    assert doctor.check_disk(str(tmp_path)).found.endswith("GiB")
+    assert doctor.check_docker().found
