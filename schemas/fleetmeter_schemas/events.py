@@ -14,7 +14,15 @@ from pydantic_core import PydanticCustomError
 from fleetmeter_schemas.annotations import Labels, Moment, Quantity, SignedQuantity, Text
 from fleetmeter_schemas.bands import CONTEXT_BAND, STEPS_BAND, Band
 from fleetmeter_schemas.fields import Role, choice, labels, measure, moment, number, text
-from fleetmeter_schemas.rules import AbsentWhen, NotAbove, PartsWithin, RequiredWhen, Rule, first_violation
+from fleetmeter_schemas.rules import (
+    AbsentWhen,
+    NearEventTime,
+    NotAbove,
+    PartsWithin,
+    RequiredWhen,
+    Rule,
+    first_violation,
+)
 
 GenerationMode = Literal["autoregressive", "diffusion", "block_diffusion", "hybrid"]
 Operation = Literal[
@@ -42,6 +50,10 @@ FallbackReason = Literal[
 ]
 ReportKind = Literal["seat", "download", "deploy", "upgrade", "remove", "estimate"]
 SeatKind = Literal["", "user", "device"]
+# A device that was offline for a year reports in bulk; beyond 400 days a period is a mistake. Clocks differ by minutes.
+_PERIOD_AGE_US = 400 * 86_400_000_000
+_PERIOD_AHEAD_US = 300 * 1_000_000
+
 JobKind = Literal["fine_tuning", "distillation", "evaluation", "premium_feature"]
 
 
@@ -224,7 +236,7 @@ class DeviceReportV1(EventData):
     SHORT = "device_report"
 
     kind: ReportKind = choice("What is reported.", required=True)
-    period_start: Moment | None = moment("Start of the reported period, at most 400 days before `time`.")
+    period_start: Moment | None = moment("Start of the reported period.")
     period_end: Moment | None = moment("End of the reported period; periods of one installation are disjoint.")
     seat_kind: SeatKind | None = choice("What a seat is: a user or a device.")
     model: Text | None = text("Model that was downloaded, deployed, upgraded to, removed or used.")
@@ -276,6 +288,8 @@ class DeviceReportV1(EventData):
             )
         ),
         NotAbove("period_start", "period_end"),
+        NearEventTime("period_start", _PERIOD_AGE_US, _PERIOD_AHEAD_US),
+        NearEventTime("period_end", _PERIOD_AGE_US, _PERIOD_AHEAD_US),
     )
 
 

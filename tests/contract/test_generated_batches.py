@@ -65,7 +65,7 @@ def assert_same_answer(values: list[bytes | None], expected: Ingested, actual: I
 
 
 def _of_record(answer: Ingested, record: int) -> list[Rejection | Fact]:
-    """What an answer says of one record. An Arrow row as JSON is the core's to spell, and leaves unknown columns out."""
+    """What an answer says of one record. An Arrow row as JSON is the core's to spell, and lacks unknown columns."""
     rejections = [replace(it, payload=b"") if it.payload[:1] in (b"", b"{") else it for it in answer.rejections]
     facts = [replace(it, read=replace(it.read, unknown=0)) for it in answer.facts]
     return [it for it in [*rejections, *facts] if it.record == record]

@@ -46,7 +46,7 @@ def single(vector: Vector) -> Any:
     if len(vector.outcomes) != 1:
         return None
     (outcome,) = vector.outcomes
-    if isinstance(outcome, Refusal) and outcome.code in OTHERS:
+    if isinstance(outcome, Refusal) and outcome.code in OTHERS and not outcome.field.startswith("data.period"):
         return None
     if isinstance(outcome, Refusal) and outcome.code == "unknown_type" and vector.name.startswith("arrow"):
         return None

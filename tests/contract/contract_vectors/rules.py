@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from contract_vectors.vector import OK, Outcome, Vector, counted, generation, of_type, one, refused
+from contract_vectors.vector import OK, Outcome, Vector, counted, event, generation, of_type, one, refused
 
+_REPORT = "fleetmeter.device_report.v1"
 _PERIOD = {"period_start": "2026-02-01T00:00:00Z", "period_end": "2026-03-01T00:00:00Z"}
 _SEAT = {"kind": "seat", "installation": "i", "seat_kind": "device", **_PERIOD}
 _ESTIMATE = {"kind": "estimate", "model": "m", "period_hash": "h", **_PERIOD}
@@ -16,6 +17,14 @@ def _part(name: str, *, whole: str, part: int, of: int | None, outcome: Outcome)
 
 def _exceeds(name: str) -> Outcome:
     return refused("part_exceeds_whole", f"data.{name}")
+
+
+def _too_old(name: str) -> Outcome:
+    return refused("too_old", f"data.{name}")
+
+
+def _in_future(name: str) -> Outcome:
+    return refused("in_future", f"data.{name}")
 
 
 def _report(name: str, base: dict[str, Any], outcome: Outcome, **changes: Any) -> Vector:
@@ -140,6 +149,42 @@ VECTORS = [
     ),
     _report("kind missing", {}, refused("missing_field", "data.kind")),
     _report("kind unknown", {"kind": "lost"}, refused("bad_value", "data.kind")),
+    _report("period of 400 days", _SEAT, OK, period_start="2025-01-25T12:00:00Z"),
+    _report("longer", _SEAT, _too_old("period_start"), period_start="2025-01-25T11:59:59.999999Z"),
+    _report(
+        "long ago",
+        _SEAT,
+        _too_old("period_start"),
+        period_start="1970-01-01T00:00:00Z",
+        period_end="1970-01-02T00:00:00Z",
+    ),
+    _report("before time began", _SEAT, _too_old("period_start"), period_start="0001-01-01T00:00:00+23:59"),
+    _report("period to 5 minutes ahead", _SEAT, OK, period_end="2026-03-01T12:05:00Z"),
+    _report("period in the future", _SEAT, _in_future("period_end"), period_end="2026-03-01T12:05:00.000001Z"),
+    _report(
+        "all in the future",
+        _SEAT,
+        _in_future("period_start"),
+        period_start="2026-03-02T00:00:00Z",
+        period_end="2026-03-02T01:00:00Z",
+    ),
+    _report("turned round before in the future", _SEAT, _exceeds("period_start"), period_start="2027-03-02T00:00:00Z"),
+    _report("end of time", _SEAT, _in_future("period_end"), period_end="9999-12-31T23:59:59-23:59"),
+    one(
+        "device_report: a period is judged against the event's time, not the broker's",
+        event(
+            "e-1",
+            {**_SEAT, "period_start": "2025-01-24T12:00:00Z", "period_end": "2026-02-28T12:00:00Z"},
+            type=_REPORT,
+            time="2026-02-28T12:00:00Z",
+        ),
+        OK,
+    ),
+    one(
+        "device_report: a period before an event that is too old itself",
+        event("e-1", {**_SEAT, "period_start": "2018-01-24T12:00:00Z"}, type=_REPORT, time="2020-02-28T12:00:00Z"),
+        _too_old("period_start"),
+    ),
     one("job without a base model", of_type("job", kind="fine_tuning"), refused("missing_field", "data.base_model")),
     one("job", of_type("job", kind="fine_tuning", base_model="m", gpu_ms=2**40), OK),
     one("feature without a name", of_type("job", kind="premium_feature"), refused("missing_field", "data.feature")),
