@@ -63,8 +63,8 @@ _MESSAGE_LIMIT: Final = 600
 class ClickHouseHttp:
     """A ClickHouse server at an HTTP address. Thread-safe: each request takes a connection of its own from the pool.
 
-    `connect_timeout_s` bounds the wait for a connection, `timeout_s` the silence between two packets of an answer,
-    which is the whole run of a statement that answers when it is done.
+    `connect_timeout_s` bounds the wait for a connection. `timeout_s` bounds the run of a statement: ClickHouse stops it
+    then (`max_execution_time`); the client gives up `answer_margin_s` later, so that the server's word comes first.
     """
 
     def __init__(
@@ -76,12 +76,14 @@ class ClickHouseHttp:
         *,
         connect_timeout_s: float = 5.0,
         timeout_s: float = 60.0,
+        answer_margin_s: float = 5.0,
         connections: int = 32,
     ) -> None:
         self.url = url.rstrip("/")
         self.database = database
         self.timeout_s = timeout_s
         self._connect_timeout_s = connect_timeout_s
+        self._answer_margin_s = answer_margin_s
         self._headers = {"X-ClickHouse-User": user, "X-ClickHouse-Key": password, "User-Agent": "fleetmeter"}
         self._pool = urllib3.PoolManager(maxsize=connections, retries=False)
 
@@ -116,7 +118,7 @@ class ClickHouseHttp:
                 body=body,
                 headers=self._headers,
                 # The server gives up first, at max_execution_time, and says so.
-                timeout=urllib3.Timeout(connect=self._connect_timeout_s, read=limit_s + 5),
+                timeout=urllib3.Timeout(connect=self._connect_timeout_s, read=limit_s + self._answer_margin_s),
                 redirect=False,
             )
         except urllib3.exceptions.HTTPError as error:
