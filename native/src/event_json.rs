@@ -41,7 +41,8 @@ fn write_field(name: &str, column: &Column, batch: &Batch, event: &EventType, ro
     match column {
         Column::Texts(texts) => write_text(name, texts, row, out),
         Column::Labels(texts) => {
-            if let Some(text) = texts.text(row) {
+            // An empty text means no labels; as JSON it would be text where an object belongs, and could not be replayed.
+            if let Some(text) = texts.text(row).filter(|text| !text.is_empty()) {
                 write_name(name, out);
                 let mut scanner = Scanner::new(text);
                 scanner.skip_whitespace();

@@ -68,7 +68,8 @@ def _of_record(answer: Ingested, record: int) -> list[Rejection | Fact]:
     """What an answer says of one record. An Arrow row as JSON is the core's to spell, and lacks unknown columns."""
     rejections = [replace(it, payload=b"") if it.payload[:1] in (b"", b"{") else it for it in answer.rejections]
     facts = [replace(it, read=replace(it.read, unknown=0)) for it in answer.facts]
-    return [it for it in [*rejections, *facts] if it.record == record]
+    both: list[Rejection | Fact] = [*rejections, *facts]
+    return [it for it in both if it.record == record]
 
 
 def assert_same_flush(expected: Flush, actual: Flush) -> None:
