@@ -73,6 +73,32 @@ def test_a_client_that_leaves_in_mid_body_inserts_nothing(
     assert clickhouse_client.command("SELECT count() FROM t") == 0
 
 
+@pytest.mark.parametrize(
+    ("headers", "body", "status"),
+    [
+        (b"Transfer-Encoding: chunked", b"ZZ\r\n1\n\r\n0\r\n\r\n", b"400"),
+        (b"Content-Length: nonsense", b"1\n", b"400"),
+    ],
+)
+def test_a_body_that_is_not_what_its_headers_say_is_refused(
+    clickhouse: RunningClickHouse, headers: bytes, body: bytes, status: bytes
+) -> None:
+    with socket.create_connection((clickhouse.host, clickhouse.port)) as sock:
+        sock.sendall(b"POST /?query=SELECT+1 HTTP/1.1\r\nHost: localhost\r\n" + headers + b"\r\n\r\n" + body)
+        assert sock.recv(12).split()[1] == status
+    assert not _spooled(_folder_of(clickhouse))
+
+
+def test_a_spool_that_is_gone_is_told(data_dir: Path) -> None:
+    with start_clickhouse(data_dir, source="local") as running:
+        (data_dir / "clickhouse" / "spool").rmdir()
+        connection = http.client.HTTPConnection(running.host, running.port)
+        connection.request("POST", "/", body="SELECT 1")
+        response = connection.getresponse()
+        assert (response.status, b"spool folder" in response.read()) == (500, True)
+        connection.close()
+
+
 def test_a_query_ends_when_its_client_leaves(clickhouse: RunningClickHouse, clickhouse_client: Client) -> None:
     running_now = "SELECT count() FROM system.processes WHERE query LIKE 'SELECT sum(sleepEachRow%'"
     connection = http.client.HTTPConnection(clickhouse.host, clickhouse.port)

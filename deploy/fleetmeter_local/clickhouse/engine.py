@@ -1,19 +1,21 @@
 """The chDB engine: one per process and data folder, one connection a request.
 
 What chDB 4.4 does, measured: a connection costs 0.5 ms and has its own settings and database; queries of different
-connections run in parallel, of one connection one after another; the engine lives as long as one connection is open;
-a folder is locked against a second process by the kernel, so that a kill -9 leaves no stale lock.
+connections run in parallel, of one connection one after another, and mix up their parameters; the engine lives as long
+as one connection is open; a folder is locked against a second process by the kernel, so that a kill -9 leaves no stale
+lock.
 """
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import chdb
 
-from fleetmeter_local.clickhouse.answers import ClickHouseError, engine_error
+from fleetmeter_local.clickhouse.answers import engine_error
 from fleetmeter_local.clickhouse.bodies import Body
 from fleetmeter_local.clickhouse.request import Job
 from fleetmeter_local.clickhouse.statement import Statement
@@ -74,21 +76,24 @@ class Engine:
         Raises ClickHouseError.
         """
         text = statement.text if data is None else reading_from(statement, data.path)
-        connection = chdb.connect(self._path)
         try:
-            _prepare(connection, job)
-            result = connection.query(text, job.default_format, params=dict(job.parameters))
+            with contextlib.closing(chdb.connect(self._path)) as connection:
+                _prepare(connection, job)
+                result = connection.query(text, job.default_format, params=dict(job.parameters))
         except RuntimeError as error:
             raise engine_error(str(error)) from error
-        finally:
-            connection.close()
         return _answer(result, statement.format if data is None and statement.format else job.default_format)
 
     def cancel(self, query_id: str) -> None:
-        """Asks the engine to stop the queries that were started under this id (best effort: it does not wait)."""
-        self._keeper.query(
-            "KILL QUERY WHERE Settings['log_comment'] = {query_id:String} ASYNC", "TabSeparated", {"query_id": query_id}
-        )
+        """Asks the engine to stop the queries that were started under this id.
+
+        Best effort: it does not wait, and one that the engine does not know yet goes on. Raises ClickHouseError.
+        """
+        try:
+            with contextlib.closing(chdb.connect(self._path)) as connection:
+                connection.query(f"KILL QUERY WHERE Settings['log_comment'] = {_quote(query_id)} ASYNC")
+        except RuntimeError as error:
+            raise engine_error(str(error)) from error
 
     def close(self) -> None:
         """Closes the engine once every running query has ended; the folder may be opened again."""
@@ -133,8 +138,6 @@ def _quote(value: str) -> str:
 
 
 def _answer(result: Any, format_name: str) -> Answer:
-    if result.has_error():
-        raise engine_error(str(result.error_message()))
     summary = {
         "read_rows": result.storage_rows_read(),
         "read_bytes": result.storage_bytes_read(),
@@ -147,6 +150,3 @@ def _answer(result: Any, format_name: str) -> Answer:
     }
     view: memoryview = result.get_memview().view() if result.size() else memoryview(b"")
     return Answer(view, result, format_name, {name: str(value) for name, value in summary.items()})
-
-
-__all__ = ["Answer", "ClickHouseError", "Engine", "reading_from"]

@@ -8,6 +8,7 @@ request; no roles, no external tables, no native block compression.
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import logging
 from concurrent.futures import Executor, Future
@@ -15,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
-from aiohttp import web
+from aiohttp import ClientPayloadError, web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from fleetmeter_local.clickhouse.access import READING_STATEMENTS, Users, refuse_strangers
 from fleetmeter_local.clickhouse.answers import ClickHouseError
@@ -47,6 +49,7 @@ class _Run:
     job: Job
     url_statement: bytes
     encoding: str
+    begins_insert: bool
     readonly: bool
     body: Body
     accepts: str | None
@@ -112,25 +115,34 @@ class ClickHouseHttp:
         wants = job.settings.get("enable_http_compression", "0") not in ("0", "false", "")
         try:
             body = await receive(request.content.iter_any(), self._spool)
-        except (web.PayloadAccessError, asyncio.IncompleteReadError, OSError) as error:
-            raise ClickHouseError(1000, "POCO_EXCEPTION", f"The request's body broke off: {error}.") from error
+        except OSError as error:
+            raise _disk_error(error) from error
+        except (ClientPayloadError, HttpProcessingError) as error:
+            raise ClickHouseError(
+                408, "BAD_REQUEST_PARAMETER", f"The request's body is not what its headers say: {error}."
+            ) from error
+        url_statement = request.query.get("query", "").strip().encode(errors="surrogateescape")
+        encoding = request.headers.get("Content-Encoding", "").strip().lower()
+        # Of a compressed body nothing is known yet: it counts as a query, which costs an INSERT nothing but its place.
+        glance = url_statement or (b"" if encoding else body.head(_GLANCE_BYTES))
         return _Run(
             job=job,
-            url_statement=request.query.get("query", "").strip().encode(errors="surrogateescape"),
-            encoding=request.headers.get("Content-Encoding", "").strip().lower(),
+            url_statement=url_statement,
+            encoding=encoding,
+            begins_insert=glance[:_GLANCE_BYTES].lstrip()[:6].upper() == b"INSERT",
             readonly=user.readonly or not changes,
             body=body,
             accepts=accepted_encoding(request.headers.get("Accept-Encoding", "")) if wants else None,
         )
 
     async def _execute(self, run: _Run) -> tuple[Answer, str | None, memoryview | bytes]:
-        executor = self._inserts if _begins_insert(run) else self._reads
+        executor = self._inserts if run.begins_insert else self._reads
         work = executor.submit(self._work, run)
         try:
-            return await asyncio.shield(asyncio.wrap_future(work))
+            return await asyncio.wrap_future(work)
         except asyncio.CancelledError:
-            # The client has gone. What it wanted to read is of no use to anyone; what it sent is written all the
-            # same, as a server does.
+            # The client has gone, and with this what had not begun. What it wanted to read is of no use to anyone; an
+            # INSERT that runs is carried out, as a server does.
             ending = asyncio.create_task(self._end(run, work))
             self._ending.add(ending)
             ending.add_done_callback(self._ending.discard)
@@ -138,14 +150,16 @@ class ClickHouseHttp:
 
     async def _end(self, run: _Run, work: Future[tuple[Answer, str | None, memoryview | bytes]]) -> None:
         """Sees to the end of a run whose client has gone."""
-        if run.statement is None and not _begins_insert(run) and work.cancel():
-            run.body.close()  # it had not begun
-            return
+        if work.cancelled():
+            run.body.close()
         while not work.done():
             if run.statement is not None and not run.statement.inserts:
                 logger.info("%s: the client has gone, the query is cancelled", run.job.query_id)
                 # Again and again: the engine may not know the query yet.
-                await asyncio.to_thread(self._engine.cancel, run.job.query_id)
+                try:
+                    await asyncio.to_thread(self._engine.cancel, run.job.query_id)
+                except ClickHouseError as error:
+                    logger.warning("%s could not be cancelled: %s", run.job.query_id, error.text)
             await asyncio.sleep(_CANCEL_AGAIN_S)
 
     async def close(self) -> None:
@@ -182,6 +196,8 @@ class ClickHouseHttp:
             if run.accepts is None or not answer.data.nbytes:
                 return answer, None, answer.data
             return answer, run.accepts, compress(answer.data, run.accepts)
+        except OSError as error:
+            raise _disk_error(error) from error
         finally:
             run.body.close()
 
@@ -224,10 +240,9 @@ class ClickHouseHttp:
         return response
 
 
-def _begins_insert(run: _Run) -> bool:
-    """Whether the first word is INSERT; a compressed body is not looked into, and counts as something else."""
-    head = run.url_statement or (b"" if run.encoding else run.body.head(_GLANCE_BYTES))
-    return head[:_GLANCE_BYTES].lstrip()[:6].upper() == b"INSERT"
+def _disk_error(error: OSError) -> ClickHouseError:
+    code, name = (243, "NOT_ENOUGH_SPACE") if error.errno == errno.ENOSPC else (74, "CANNOT_READ_FROM_FILE_DESCRIPTOR")
+    return ClickHouseError(code, name, f"The request's body could not be kept in the spool folder: {error}.")
 
 
 def _refuse_newer_native(job: Job, statement: Statement) -> None:
