@@ -8,13 +8,21 @@ from pathlib import Path
 import pytest
 from stack_under_test import Commands, running_stack, wait_until
 
-EVENTS = 120_000
-EVENTS_PER_S = 5_000
+EVENTS = 75_000
+EVENTS_PER_S = 1_000
+"""Slow enough for all three kills to fall into the stream."""
+SETTINGS = {
+    "topic_partitions": "3",
+    "flush_interval_s": "0.2",
+    # Kafka takes a killed worker's partitions away after so long.
+    "session_timeout_s": "6",
+    "rebalance_limit_s": "5",
+}
 
 
 @pytest.fixture
 def fleetmeter(tmp_path: Path) -> Iterator[Commands]:
-    with running_stack(tmp_path / "data", workers=2, topic_partitions="3", flush_interval_s="0.2") as commands:
+    with running_stack(tmp_path / "data", workers=2, **SETTINGS) as commands:
         yield commands
 
 

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+import urllib3
+from clickhouse_connect.driver.exceptions import ClickHouseError
 from fleetmeter_local import DaemonState, all_daemons
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -153,8 +155,8 @@ def _counted(settings: Settings) -> Counted | None:
                 "SELECT min(watermark) FROM usage_completeness WHERE topic = {topic:String} HAVING count() > 0",
                 parameters={"topic": settings.topic},
             ).result_rows
-    except CommandError:
-        return None
+    except (CommandError, ClickHouseError, urllib3.exceptions.HTTPError, OSError):
+        return None  # it went away between the look and the question; the view says that it does not answer
     moment = watermark[0][0].replace(tzinfo=UTC) if watermark else None
     records, events_in, accepted, duplicates, rejected = map(int, sums)
     seen = moment if moment and moment.year > 1970 else None
