@@ -10,10 +10,11 @@ from fleetmeter_native import Core
 from fleetmeter_schemas import native_spec
 
 from fleetmeter_bench.measure import Speed, speed
-from fleetmeter_bench.workload import EVENTS_A_RECORD, FORMATS, Format, Ids, in_batches, records, records_of, rows
+from fleetmeter_bench.workload import EVENTS_A_RECORD, FORMATS, Format, Ids, crowd_record, in_batches, records_of, rows
 
 NOW_US: Final = 1_772_366_400_000_000
 EVENTS_A_CALL: Final = 20_000
+CROWD_STEP: Final = 50_000
 IDS: Final[tuple[Ids, ...]] = ("sequenced", "foreign")
 DAY_US: Final = 86_400_000_000
 
@@ -106,9 +107,8 @@ def _ingest(core: Core, calls: list[list[bytes | None]], accepted: int) -> int:
 def _crowd_blob(known_ids: int) -> bytes:
     """The dedup state of a core that has seen so many foreign ids."""
     core = new_core()
-    step = 200_000
-    for start in range(0, known_ids, step):
-        values = records("Arrow", min(step, known_ids - start), "foreign", now_us=NOW_US, start=start, seed=1_000_003)
-        core.ingest(list(values), start, NOW_US)
-        core.flush()
+    for start in range(0, known_ids, CROWD_STEP):
+        core.ingest([crowd_record(start, min(CROWD_STEP, known_ids - start), now_us=NOW_US)], start, NOW_US)
+    if core.flush().accepted != known_ids:
+        raise RuntimeError(f"the core does not know the {known_ids} ids that it was given")
     return core.snapshot()

@@ -43,14 +43,17 @@ def worker_speed(settings: Settings, records: int, events: int, limit_s: float) 
     Raises `RuntimeError` if it takes longer than `limit_s` or the ledger has not counted every event once.
     """
     ready_file = settings.data_dir / "run" / f"{settings.topic}.ready"
+    log_path = settings.data_dir / "logs" / f"{settings.topic}.log"
     process = start_process(
         settings.topic,
         [sys.executable, "-m", "fleetmeter_jobs.cli", "worker", "--ready-file", str(ready_file)],
-        log_path=settings.data_dir / "logs" / f"{settings.topic}.log",
+        log_path=log_path,
         env=environment_of(settings),
     )
     try:
-        began, ended = _times(process, ready_file, settings, records, limit_s)
+        began, ended = _times(process, ready_file, records, limit_s)
+    except RuntimeError as error:
+        raise RuntimeError(f"{error}. The worker's log says:\n{trouble_in(log_path)}") from error
     finally:
         process.stop(settings.shutdown_limit_s)
     counted, commits = _ledger_totals(settings)
@@ -59,16 +62,13 @@ def worker_speed(settings: Settings, records: int, events: int, limit_s: float) 
     return EndToEnd(ended - began, records, events, commits)
 
 
-def _times(
-    process: ManagedProcess, ready_file: Path, settings: Settings, records: int, limit_s: float
-) -> tuple[float, float]:
+def _times(process: ManagedProcess, ready_file: Path, records: int, limit_s: float) -> tuple[float, float]:
     """When the first partition began to count, and when the last record was committed."""
-    log_path = settings.data_dir / "logs" / f"{settings.topic}.log"
     began = None
     deadline = time.monotonic() + START_LIMIT_S
     while True:
         if not process.is_alive():
-            raise RuntimeError(f"the worker ended with code {process.exit_code()}:\n{trouble_in(log_path)}")
+            raise RuntimeError(f"the worker ended with code {process.exit_code()}")
         partitions = _partitions(ready_file)
         now = time.monotonic()
         if began is None and any(one["state"] == "counting" for one in partitions):
@@ -76,7 +76,7 @@ def _times(
         if began is not None and sum(one["next_offset"] or 0 for one in partitions) >= records:
             return began, now
         if now > deadline:
-            raise RuntimeError(f"the worker was not done in time:\n{trouble_in(log_path)}")
+            raise RuntimeError("the worker was not done in time")
         time.sleep(POLL_S)
 
 
@@ -91,9 +91,7 @@ def _partitions(ready_file: Path) -> list[dict[str, Any]]:
     except urllib.error.HTTPError as error:
         body = error.read()
         if error.code != HTTPStatus.SERVICE_UNAVAILABLE:  # that one has the same body
-            raise RuntimeError(
-                f"the worker's health page answers {error.code}: {body.decode(errors='replace')}"
-            ) from error
+            raise RuntimeError(f"the worker's health page answers {error.code} {error.reason}") from error
     return list(json.loads(body)["partitions"].values())
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, TypeVar
 
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 from fleetmeter_schemas import GenerationV1, format_rfc3339
 from fleetmeter_schemas.arrow import arrow_schema
 
@@ -123,8 +124,24 @@ def _stream(batch: list[dict[str, Any]]) -> bytes:
     for name in names:
         column = pa.array([row.get("time_us" if name == "time" else name) for row in batch], schema.field(name).type)
         columns[name] = column.dictionary_encode() if column.type == pa.string() and name != "id" else column
-    table_schema = pa.schema([(name, column.type) for name, column in columns.items()], schema.metadata)
+    return _written(columns)
+
+
+def crowd_record(start: int, count: int, *, now_us: int) -> bytes:
+    """A record of events that only matter for their ids: `count` foreign ones from number `start` on."""
+    numbers = pa.array(range(start, start + count), pa.int64())
+    constant = {"source": "/crowd", "subject": "crowd", "model": "m", "generation_mode": "diffusion"}
+    columns = {
+        "id": pc.binary_join_element_wise("crowd", numbers.cast(pa.string()), "-"),
+        "time": pa.array([now_us] * count, pa.timestamp("us", "UTC")),
+        **{name: pa.array([text] * count).dictionary_encode() for name, text in constant.items()},
+    }
+    return _written(columns)
+
+
+def _written(columns: dict[str, pa.Array]) -> bytes:
+    schema = pa.schema([(name, column.type) for name, column in columns.items()], arrow_schema(GenerationV1).metadata)
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table_schema) as writer:
-        writer.write_batch(pa.record_batch(list(columns.values()), schema=table_schema))
+    with pa.ipc.new_stream(sink, schema) as writer:
+        writer.write_batch(pa.record_batch(list(columns.values()), schema=schema))
     return bytes(sink.getvalue().to_pybytes())
