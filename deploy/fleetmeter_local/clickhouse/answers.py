@@ -69,7 +69,6 @@ _STATUS_BY_NAME = {
             # A server gives these 500 or does not have them; here they are always the request's fault.
             "CANNOT_DECOMPRESS",
             "UNKNOWN_COMPRESSION_METHOD",
-            "BAD_REQUEST_PARAMETER",
         ),
         400,
     ),

@@ -1,0 +1,56 @@
+"""The files for production name what exists: settings, metrics, states, images. They are not run here."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from fleetmeter_jobs.metrics import Metrics
+from fleetmeter_jobs.partition_status import PartitionStatus, State
+from fleetmeter_jobs.settings import Settings
+from fleetmeter_local import docker
+from prometheus_client.exposition import generate_latest
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+
+
+def _metrics() -> set[str]:
+    """Every name that a worker can answer with on /metrics."""
+    metrics = Metrics()
+    metrics.watch(lambda: {0: PartitionStatus()})
+    return set(re.findall(r"^# TYPE (\w+) ", generate_latest(metrics.registry).decode(), re.MULTILINE))
+
+
+def test_dashboards_and_alerts_name_metrics_that_exist() -> None:
+    exposed = _metrics()
+    dashboard = json.loads((DEPLOY / "grafana" / "workers.json").read_text())
+    text = " ".join(target["expr"] for panel in dashboard["panels"] for target in panel["targets"])
+    text += (DEPLOY / "prometheus" / "alerts.yml").read_text()
+    named = {re.sub(r"_bucket$", "", name) for name in re.findall(r"\bfleetmeter_\w+", text)}
+    assert named
+    assert named <= exposed
+    states = set(re.findall(r'state="(\w+)"', text))
+    assert states
+    assert states <= {state.value for state in State}
+
+
+def test_settings_in_the_files_exist() -> None:
+    known = {f"FLEETMETER_{name.upper()}" for name in Settings.model_fields}
+    for name in ("compose.yaml", "Dockerfile", "kubernetes/worker.yaml", "README.md"):
+        named = set(re.findall(r"\bFLEETMETER_[A-Z_]+", (DEPLOY / name).read_text()))
+        assert named
+        assert named <= known, name
+
+
+def test_compose_runs_the_pinned_images() -> None:
+    compose = (DEPLOY / "compose.yaml").read_text()
+    images = set(re.findall(r"^ +image: (\S+)$", compose, re.MULTILINE))
+    assert images == {"fleetmeter", docker.KAFKA_IMAGE, docker.CLICKHOUSE_IMAGE}
+
+
+def test_workers_are_scraped_where_they_listen() -> None:
+    port = re.search(r"FLEETMETER_WEB_PORT=(\d+)", (DEPLOY / "Dockerfile").read_text())
+    assert port is not None
+    for name in ("prometheus/prometheus.yml", "kubernetes/worker.yaml", "compose.yaml"):
+        assert port[1] in (DEPLOY / name).read_text(), name
