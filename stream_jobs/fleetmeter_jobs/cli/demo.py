@@ -73,7 +73,8 @@ def demo(
         _apart(own_settings(Path(folder), setting)) as settings,
         Stack(settings, workers=workers, report=step) as stack,
     ):
-        story = _run(stack.settings, config, Path(folder) / "oracle.json", workers, step, quiet=as_json)
+        with stack.tended():
+            story = _run(stack.settings, config, Path(folder) / "oracle.json", workers, step, quiet=as_json)
         step("Stopping everything")
     if as_json:
         print_json(story.as_dict())

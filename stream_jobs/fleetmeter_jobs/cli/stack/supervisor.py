@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -89,6 +90,23 @@ class Stack:
         for one in tended:
             if message := one.tend():
                 self._report(message)
+
+    @contextmanager
+    def tended(self) -> Iterator[None]:
+        """Tends the stack in a thread, for whoever has something else to do meanwhile and leaves the stack alone."""
+        over = threading.Event()
+
+        def keep_tending() -> None:
+            while not over.wait(TEND_INTERVAL_S):
+                self.tend()
+
+        thread = threading.Thread(target=keep_tending, name="tend", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
 
     def stop(self) -> None:
         """Stops the workers, which commit what they hold, then the engines. Twice is once."""
