@@ -133,11 +133,13 @@ def test_no_file_is_named_after_nothing() -> None:
 
 
 def test_files_stay_short() -> None:
-    long = {
-        name_of(path): count
-        for path in sources(".py", ".rs", ".sql", ".sh")
-        if (count := len(path.read_text(encoding="utf-8").splitlines())) > LINES_LIMIT
-    }
+    """Unit tests of Rust stand in the file they test, by custom of the language; they don't count."""
+    long = {}
+    for path in sources(".py", ".rs", ".sql", ".sh"):
+        text = path.read_text(encoding="utf-8")
+        count = len((text.partition("#[cfg(test)]")[0] if path.suffix == ".rs" else text).splitlines())
+        if count > LINES_LIMIT:
+            long[name_of(path)] = count
     assert long == {}
 
 
