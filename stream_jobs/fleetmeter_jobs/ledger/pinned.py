@@ -10,6 +10,21 @@ from typing import Final
 _ROWS_OF_ONE_BLOCK: Final = 16_000_000
 """More than any commit has, so that nothing cuts it into two blocks, hence two parts, hence two commits."""
 
+_THROW: Final[dict[str, str | int]] = dict.fromkeys(
+    (
+        "timeout_overflow_mode",
+        "timeout_overflow_mode_leaf",
+        "read_overflow_mode",
+        "read_overflow_mode_leaf",
+        "result_overflow_mode",
+        "group_by_overflow_mode",
+        "sort_overflow_mode",
+        "distinct_overflow_mode",
+    ),
+    "throw",
+)
+"""Whatever limits a profile sets, reaching one is an error and never a shorter answer."""
+
 COMMIT_SETTINGS: Final[dict[str, str | int]] = {
     # Queued inserts are acknowledged, merged with others and written later: neither a token nor a read-back holds.
     "async_insert": 0,
@@ -27,8 +42,8 @@ COMMIT_SETTINGS: Final[dict[str, str | int]] = {
     # A profile's limit or offset would cut rows off the SELECT without a word.
     "limit": 0,
     "offset": 0,
-    # 'break' would end a slow insert early and call it done.
-    "timeout_overflow_mode": "throw",
+    # 'break' would end a slow or large insert early and call it done, or let the guard see half of the markers.
+    **_THROW,
     # The guard must see the table, not an answer remembered from before.
     "use_query_cache": 0,
 }
@@ -37,18 +52,14 @@ SIDE_ROW_SETTINGS: Final[dict[str, str | int]] = {
     "async_insert": 0,
     "limit": 0,
     "offset": 0,
-    "timeout_overflow_mode": "throw",
+    **_THROW,
 }
 
 READ_SETTINGS: Final[dict[str, str | int]] = {
     "use_query_cache": 0,
     "limit": 0,
     "offset": 0,
-    "timeout_overflow_mode": "throw",
-    "result_overflow_mode": "throw",
-    "read_overflow_mode": "throw",
-    "group_by_overflow_mode": "throw",
-    "sort_overflow_mode": "throw",
+    **_THROW,
     # No effect on a single server; on replicas a read must not be older than the newest quorum insert.
     "select_sequential_consistency": 1,
     # 64-bit numbers as JSON numbers: Python reads them exactly.

@@ -31,6 +31,17 @@ class FakeKafkaError:
         return self._fatal
 
 
+class FakeMessage:
+    """As confluent_kafka.Message, as far as it is used."""
+
+    def __init__(self, record: tuple[str, bytes, bytes | None]) -> None:
+        self._record = record
+
+    def key(self) -> bytes:
+        """The record's key."""
+        return self._record[1]
+
+
 class FakeBroker:
     """Holds the log. `connect` is what producers are given.
 
@@ -106,7 +117,8 @@ class FakeProducer:
         reports = 0
         while self._queue and (self._purged or not (self._broker.away or self._is_broken())):
             record, report = self._queue.popleft()
-            report(FakeKafkaError("purged") if self._purged else self._broker.answer(record), None)
+            error = FakeKafkaError("purged") if self._purged else self._broker.answer(record)
+            report(error, FakeMessage(record))
             reports += 1
         self._purged = False
         if not reports and timeout > 0:

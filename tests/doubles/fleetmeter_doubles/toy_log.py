@@ -92,6 +92,10 @@ class ToyLog:
         assert tp == self.tp
         return self.drained_ms if position >= self.end else None
 
+    def trouble(self, tp: TP) -> JobError | None:
+        assert tp == self.tp
+        return KafkaUnavailableError("the toy broker is away") if self.away else None
+
     async def log_bounds(self, tp: TP) -> tuple[int, int]:
         assert tp == self.tp
         if self.away:
