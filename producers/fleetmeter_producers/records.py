@@ -7,9 +7,9 @@ or broken, and must know what was acknowledged. Kafka's settings are the client'
 from __future__ import annotations
 
 import time
+from collections import defaultdict, deque
 from collections.abc import Callable
-from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from fleetmeter_producers.errors import UndeliveredError
 from fleetmeter_producers.kafka import Connect, connect, words_of
@@ -24,34 +24,46 @@ _FINISH_WAIT_S: Final = 0.1
 Token = TypeVar("Token")
 
 
-class RecordSender:
-    """Sends records from one thread. The first record that the broker does not acknowledge within
-    `settings.delivery_timeout_s` ends it: `send` and `finish` raise `UndeliveredError`."""
+class RecordSender(Generic[Token]):
+    """Sends records from one thread, and calls `on_acknowledged(token)` from it for each that the broker has.
+
+    The first record that is not acknowledged within `settings.delivery_timeout_s` ends it: `send` and `finish` raise
+    `UndeliveredError`.
+    """
 
     def __init__(
-        self, bootstrap: str, topic: str, *, settings: ClientSettings | None = None, connect: Connect = connect
+        self,
+        bootstrap: str,
+        topic: str,
+        on_acknowledged: Callable[[Token], None],
+        *,
+        settings: ClientSettings | None = None,
+        connect: Connect = connect,
     ) -> None:
         settings = settings or ClientSettings()
         self._bootstrap = bootstrap
         self._topic = topic
+        self._on_acknowledged = on_acknowledged
         self._producer = connect(settings.librdkafka(bootstrap))
+        # A key's records go to one partition, whose reports come in the order of sending. A queue of tokens for each
+        # key is several times cheaper than a callback of its own for each record.
+        self._tokens: defaultdict[bytes, deque[Token]] = defaultdict(deque)
         self._problem: str | None = None
         self.sent = 0
         self.acknowledged = 0
 
-    def send(self, key: bytes, value: bytes | None, token: Token, on_acknowledged: Callable[[Token], None]) -> None:
-        """Queue a record, waiting while the queue is full; `on_acknowledged(token)` is called, from this thread, in a
-        later call."""
-        report = partial(self._on_delivery, on_acknowledged, token)
+    def send(self, key: bytes, value: bytes | None, token: Token) -> None:
+        """Queue a record, waiting while the queue is full."""
         while True:
             if self._problem is not None:
                 raise self._undelivered()
             try:
-                self._producer.produce(self._topic, value, key, on_delivery=report)
+                self._producer.produce(self._topic, value, key, on_delivery=self._on_delivery)
             except BufferError:
                 self._producer.poll(_QUEUE_FULL_WAIT_S)
             else:
                 break
+        self._tokens[key].append(token)
         self.sent += 1
         if not self.sent % _POLL_EVERY:
             self._producer.poll(0)
@@ -69,10 +81,11 @@ class RecordSender:
         if self._problem is not None or self.acknowledged != self.sent:
             raise self._undelivered()
 
-    def _on_delivery(self, on_acknowledged: Callable[[Token], None], token: Token, error: Any, _message: Any) -> None:
+    def _on_delivery(self, error: Any, message: Any) -> None:
+        token = self._tokens[message.key()].popleft()
         if error is None:
             self.acknowledged += 1
-            on_acknowledged(token)
+            self._on_acknowledged(token)
         elif self._problem is None:
             self._problem = words_of(error)
 

@@ -32,7 +32,7 @@ def simulated(name: str) -> tuple[tuple[Record, ...], dict[str, Any], Ingested, 
     sent = tuple(records(config, END_US))
     oracle = Oracle(config.events)
     for record in sent:
-        oracle.acknowledge(record)
+        oracle.acknowledge(record.items)
     reference = Reference()
     ingested = reference.ingest([record.value for record in sent], 0, END_US)
     return sent, oracle.as_dict(complete=True), ingested, reference.flush()
@@ -185,7 +185,7 @@ class TestSimulate:
         assert broker.log == [("usage", key, value) for key, value, _ in again]
         oracle = Oracle(1_000)
         for record in again:
-            oracle.acknowledge(record)
+            oracle.acknowledge(record.items)
         assert {name: written[name] for name in oracle.as_dict(complete=True)} == oracle.as_dict(complete=True)
         assert (summary.events_in, summary.records, told[-1]) == (1_000, len(again), (1_000, 1_000))
         assert summary.accepted + summary.duplicates + summary.rejected == 1_000

@@ -31,7 +31,7 @@ class SimulationConfig(BaseModel):
     accounts: int = Field(60, ge=1, le=100_000, description="Accounts; their volumes follow Zipf's law.")
     servers: int = Field(36, ge=6, le=100_000, description="Servers and gateways, of all kinds together.")
     bodies_per_server: int = Field(
-        256, ge=1, le=1_000_000, description="Different requests a server answers; then they come again."
+        128, ge=1, le=1_000_000, description="Different requests a server answers; then they come again."
     )
     duplicate_rate: _Rate = Field(0.03, description="Events sent again, with the same id.")
     malformed_rate: _Rate = Field(0.01, description="Events or records that must be refused, of every kind in turn.")

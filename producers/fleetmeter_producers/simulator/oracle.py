@@ -24,7 +24,7 @@ from fleetmeter_schemas.events import EVENT_TYPES
 from fleetmeter_schemas.fields import Kind, Role, field_table
 from fleetmeter_schemas.reasons import Reason
 
-from fleetmeter_producers.simulator.planned import Body, Broken, Planned, Record, Subjects
+from fleetmeter_producers.simulator.planned import Body, Broken, Items, Planned, Subjects
 from fleetmeter_producers.wire import format_time
 
 ORACLE_VERSION: Final = 1
@@ -48,27 +48,27 @@ class Oracle:
         """Events and records that must be refused."""
         return self._rejected.total()
 
-    def acknowledge(self, record: Record) -> None:
-        """The broker has the record."""
+    def acknowledge(self, items: Items) -> None:
+        """The broker has a record with these events."""
         self.records += 1
-        for item in record.items:
+        for item in items:
             if isinstance(item, Broken):
                 self._rejected[item.reason] += 1
             else:
                 self._count(item)
 
     def _count(self, event: Planned) -> None:
-        if self._seen[event.number]:
+        number, body, subjects, _, account, _, _, time_us, late = event
+        if self._seen[number]:
             self.duplicates += 1
             return
-        self._seen[event.number] = 1
+        self._seen[number] = 1
         self.accepted += 1
-        self.late += event.late
-        body = event.body
-        self._bodies[event.account, body] += 1
-        self._subjects[event.account].add(event.subjects)
+        self.late += late
+        self._bodies[account, body] += 1
+        self._subjects[account].add(subjects)
         if body.counted:
-            self._minutes[event.time_us // _MINUTE_US, body.short] += 1
+            self._minutes[time_us // _MINUTE_US, body.short] += 1
 
     def as_dict(self, *, complete: bool) -> dict[str, Any]:
         """The oracle file's content."""
@@ -99,17 +99,12 @@ class Oracle:
 
     def _usage(self) -> list[dict[str, Any]]:
         sums: defaultdict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
+        measures = {body: _measures(body) for body in {body for _, body in self._bodies} if body.counted}
         for (account, body), times in self._bodies.items():
-            count_measure = EVENT_TYPES[body.type_name].COUNT_MEASURE
-            if count_measure is None:
-                continue
-            group = sums[account, body.data["model"], body.data.get("generation_mode", ""), body.short]
-            group[count_measure] += times
-            for spec in field_table(EVENT_TYPES[body.type_name]):
-                if spec.role is Role.MEASURE and spec.name in body.data:
-                    group[spec.name] += times * body.data[spec.name]
-                    if spec.samples:
-                        group[spec.samples_name] += times
+            if body.counted:
+                group = sums[account, body.data["model"], body.data.get("generation_mode", ""), body.short]
+                for measure, amount in measures[body]:
+                    group[measure] += times * amount
         return [dict(zip(KEY, key, strict=True)) | dict(+sums[key]) for key in sorted(sums)]
 
     def _facts(self) -> list[dict[str, Any]]:
@@ -140,6 +135,18 @@ class Oracle:
                 for kind in sorted(pseudonyms)
             ]
         return rows
+
+
+def _measures(body: Body) -> list[tuple[str, int]]:
+    """What one event with this body adds: itself, each reported measure, and a sample of it."""
+    model = EVENT_TYPES[body.type_name]
+    added = [(str(model.COUNT_MEASURE), 1)]
+    for spec in field_table(model):
+        if spec.role is Role.MEASURE and spec.name in body.data:
+            added.append((spec.name, body.data[spec.name]))
+            if spec.samples:
+                added.append((spec.samples_name, 1))
+    return added
 
 
 def write_oracle(path: Path, oracle: Mapping[str, Any]) -> None:

@@ -81,9 +81,12 @@ class Broken(NamedTuple):
     reason: Reason
 
 
+Items = tuple[Planned | Broken, ...]
+
+
 class Record(NamedTuple):
     """A Kafka record, and what is in it."""
 
     key: bytes
     value: bytes | None
-    items: tuple[Planned | Broken, ...]
+    items: Items

@@ -14,11 +14,13 @@ from fleetmeter_producers.records import Progress, RecordSender
 from fleetmeter_producers.settings import ClientSettings
 from fleetmeter_producers.simulator.config import SimulationConfig
 from fleetmeter_producers.simulator.oracle import Oracle, write_oracle
+from fleetmeter_producers.simulator.planned import Items
 from fleetmeter_producers.simulator.stream import records
 from fleetmeter_producers.wire import format_time, micros_of
 
 _PROGRESS_EVERY_S: Final = 0.1
 _PACE_AT_LEAST_S: Final = 0.005
+_LOOK_EVERY: Final = 100  # records
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +65,8 @@ def simulate(
     oracle = Oracle(config.events)
     complete = False
     try:
-        value_bytes = _send_all(
-            config, end_us, oracle, RecordSender(bootstrap, topic, settings=settings, connect=connect), progress
-        )
+        sender = RecordSender(bootstrap, topic, oracle.acknowledge, settings=settings, connect=connect)
+        value_bytes = _send_all(config, end_us, sender, progress)
         complete = True
     finally:
         written = {
@@ -90,22 +91,21 @@ def simulate(
     )
 
 
-def _send_all(
-    config: SimulationConfig, end_us: int, oracle: Oracle, sender: RecordSender, progress: Progress | None
-) -> int:
-    started = time.monotonic()
+def _send_all(config: SimulationConfig, end_us: int, sender: RecordSender[Items], progress: Progress | None) -> int:
+    started = next_report = time.monotonic()
     sent = value_bytes = 0
-    next_report = started
-    for record in records(config, end_us):
-        sender.send(record.key, record.value, record, oracle.acknowledge)
-        sent += len(record.items)
-        value_bytes += len(record.value or b"")
+    look_at_clock = 1 if config.events_per_s is not None else _LOOK_EVERY
+    for key, value, items in records(config, end_us):
+        sender.send(key, value, items)
+        sent += len(items)
+        value_bytes += len(value or b"")
+        if sender.sent % look_at_clock:
+            continue
         now = time.monotonic()
-        if (
-            config.events_per_s is not None
-            and (ahead_s := sent / config.events_per_s - (now - started)) > _PACE_AT_LEAST_S
-        ):
-            sender.pause(ahead_s)
+        if config.events_per_s is not None:
+            ahead_s = sent / config.events_per_s - (now - started)
+            if ahead_s > _PACE_AT_LEAST_S:
+                sender.pause(ahead_s)
         if progress is not None and now >= next_report:
             progress(sent, config.events)
             next_report = now + _PROGRESS_EVERY_S

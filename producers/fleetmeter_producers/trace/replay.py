@@ -84,7 +84,6 @@ def replay_trace(
     scan = scan_trace(path)
     end_us = time.time_ns() // 1000 if end is None else micros_of(end)
     shift_us = 0 if keep_times else end_us - scan.last_us
-    sender = RecordSender(bootstrap, topic, settings=settings, connect=connect)
     acknowledged = itertools.count(1)
 
     def note(_: None) -> None:
@@ -92,8 +91,9 @@ def replay_trace(
         if progress is not None and (done % _PROGRESS_EVERY == 0 or done == scan.requests):
             progress(done, scan.requests)
 
+    sender = RecordSender(bootstrap, topic, note, settings=settings, connect=connect)
     for key, value in trace_records(path, scan, seed=seed, shift_us=shift_us):
-        sender.send(key, value, None, note)
+        sender.send(key, value, None)
     sender.finish()
     return ReplaySummary(
         path=str(path),
