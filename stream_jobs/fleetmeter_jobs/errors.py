@@ -3,6 +3,7 @@
     JobError                       domain, retryable; the message says what happened, where, and what to do
     ├── SettingsError              input      a FLEETMETER_* variable or option is unknown or has a bad value
     ├── KafkaUnavailableError      kafka      retryable: the broker does not answer
+    ├── TopicMissingError          kafka      retryable: there is no such topic (yet)
     ├── TopicRefusedError          kafka      the topic can't be counted exactly as it is configured
     ├── LogMismatchError           kafka      the ledger's position and the Kafka log don't belong together
     ├── OffsetGapError             kafka      offsets are missing inside the log
@@ -43,8 +44,15 @@ class KafkaUnavailableError(JobError):
     retryable: ClassVar[bool] = True
 
 
+class TopicMissingError(JobError):
+    """There is no such topic. It may have been created a moment ago, or will be: brokers learn of it one by one."""
+
+    domain: ClassVar[Domain] = "kafka"
+    retryable: ClassVar[bool] = True
+
+
 class TopicRefusedError(JobError):
-    """The topic is missing or configured in a way that makes exact counting impossible."""
+    """The topic is configured in a way that makes exact counting impossible, or may not be read."""
 
     domain: ClassVar[Domain] = "kafka"
 

@@ -11,7 +11,7 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
-from fleetmeter_jobs.errors import JobError, KafkaUnavailableError, TopicRefusedError
+from fleetmeter_jobs.errors import JobError, KafkaUnavailableError, TopicMissingError, TopicRefusedError
 
 _TIMEOUT_S = 10.0
 
@@ -28,7 +28,8 @@ class KafkaTopic:
 
 
 def describe_topic(bootstrap: str, name: str) -> KafkaTopic:
-    """Ask the brokers. Raises TopicRefusedError (no such topic), KafkaUnavailableError. Blocks up to about 20 s."""
+    """Ask the brokers. Raises TopicMissingError, TopicRefusedError (not allowed), KafkaUnavailableError. Blocks up to
+    about 20 s."""
     admin = AdminClient({"bootstrap.servers": bootstrap, "client.id": "fleetmeter-describe", "log_level": 2})
     try:
         description = admin.describe_topics(TopicCollection([name]), request_timeout=_TIMEOUT_S)[name].result()
@@ -75,7 +76,7 @@ def countable_topic_id(bootstrap: str, name: str) -> str:
 def _as_job_error(bootstrap: str, name: str, error: KafkaException) -> JobError:
     cause = error.args[0]
     if cause.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-        return TopicRefusedError(
+        return TopicMissingError(
             f"topic {name} does not exist on {bootstrap}. Create it with `kafka-topics.sh --bootstrap-server "
             f"{bootstrap} "
             "--create "

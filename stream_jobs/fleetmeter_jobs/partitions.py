@@ -29,7 +29,7 @@ class Partitions:
         self._processors: dict[TP, Processor] = {}
         self._assigned: set[TP] = set()
         self.joined = False
-        """Whether the consumer group gave this worker an assignment (maybe an empty one)."""
+        """Whether the consumer group has given this worker an assignment (maybe an empty one) that holds."""
 
     async def on_assigned(self, assigned: Iterable[TP]) -> None:
         """Start counting these partitions, and no others."""
@@ -46,6 +46,7 @@ class Partitions:
 
     async def on_revoked(self, revoked: Iterable[TP]) -> None:
         """Commit what was ingested of these, within the limit; the next assignment waits for it."""
+        self.joined = False
         await self._stop(set(revoked), self._revoke_limit_s)
 
     async def stop(self, limit_s: float) -> bool:

@@ -53,6 +53,7 @@ class Log(Protocol):
     def hold(self, tp: TP) -> None: ...
     def release(self, tp: TP) -> None: ...
     def drained_at_ms(self, tp: TP, position: int) -> int | None: ...
+    def trouble(self, tp: TP) -> JobError | None: ...
     async def log_bounds(self, tp: TP) -> tuple[int, int]: ...
     async def header_at(self, tp: TP, offset: int) -> LastBatch | None: ...
 
@@ -140,8 +141,10 @@ class Processor:
     @property
     def status(self) -> PartitionStatus:
         """What the partition is doing now."""
-        trouble = self._ledger.trouble
-        if trouble is None or self._status.state is not State.COUNTING:
+        if self._status.state is not State.COUNTING:
+            return self._status
+        trouble = self._ledger.trouble or self._kafka.trouble(self._tp)
+        if trouble is None:
             return self._status
         waiting = replace(self._status)
         waiting.failed(State.WAITING, trouble)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from typing import TypeVar
 
 import pytest
 from confluent_kafka.admin import AdminClient
-from fleetmeter_jobs.errors import KafkaUnavailableError, TopicRefusedError
+from fleetmeter_jobs.errors import KafkaUnavailableError, TopicMissingError, TopicRefusedError
 from fleetmeter_jobs.kafka_topic import KafkaTopic, countable_topic_id, describe_topic, refuse_unfit
 from fleetmeter_local import RunningKafka
 
@@ -37,25 +39,39 @@ def test_an_unfit_topic_is_refused_with_the_command(topic: KafkaTopic, said: str
     assert command in str(caught.value)
 
 
+T = TypeVar("T")
+
+
+def _once_known(ask: Callable[[str, str], T], kafka: RunningKafka, topic: str) -> T:
+    """A broker learns of a new topic a moment after its creation was confirmed."""
+    give_up = time.monotonic() + 30
+    while True:
+        try:
+            return ask(kafka.bootstrap, topic)
+        except TopicMissingError:
+            if time.monotonic() > give_up:
+                raise
+
+
 @pytest.mark.kafka
 def test_the_broker_is_asked(kafka: RunningKafka, make_topic: Callable[..., str]) -> None:
     fit = make_topic(partitions=3, message_timestamp_type="LogAppendTime")
-    described = describe_topic(kafka.bootstrap, fit)
+    described = _once_known(describe_topic, kafka, fit)
     assert (described.partitions, described.cleanup_policy, described.timestamp_type) == (3, "delete", "LogAppendTime")
-    assert countable_topic_id(kafka.bootstrap, fit) == described.topic_id
+    assert _once_known(countable_topic_id, kafka, fit) == described.topic_id
     with pytest.raises(TopicRefusedError, match=r"message\.timestamp\.type=CreateTime"):
-        countable_topic_id(kafka.bootstrap, make_topic())
+        _once_known(countable_topic_id, kafka, make_topic())
 
 
 @pytest.mark.kafka
 def test_a_recreated_topic_has_another_id(kafka: RunningKafka, make_topic: Callable[..., str]) -> None:
     one, two = (make_topic(message_timestamp_type="LogAppendTime") for _ in range(2))
-    assert countable_topic_id(kafka.bootstrap, one) != countable_topic_id(kafka.bootstrap, two)
+    assert _once_known(countable_topic_id, kafka, one) != _once_known(countable_topic_id, kafka, two)
 
 
 @pytest.mark.kafka
 def test_a_topic_that_is_not_there_comes_with_how_to_make_it(kafka: RunningKafka, topic_name: str) -> None:
-    with pytest.raises(TopicRefusedError, match=f"{topic_name} does not exist.*kafka-topics.sh .*--create"):
+    with pytest.raises(TopicMissingError, match=f"{topic_name} does not exist.*kafka-topics.sh .*--create"):
         describe_topic(kafka.bootstrap, topic_name)
     assert topic_name not in AdminClient({"bootstrap.servers": kafka.bootstrap}).list_topics(timeout=30).topics
 

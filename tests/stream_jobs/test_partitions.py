@@ -93,6 +93,8 @@ async def test_ready_means_joined_and_all_counting() -> None:
     made[1].status.failed(State.STOPPED, ValueError("x"))
     assert not partitions.ready
     assert partitions.statuses()[2].error == "x"
+    await partitions.on_revoked(_tps(1, 2))
+    assert not partitions.ready
 
 
 async def test_drained_when_all_are_since_the_earliest() -> None:

@@ -249,6 +249,16 @@ async def test_a_start_waits_for_a_broker_that_is_away(world: World) -> None:
     await eventually(lambda: world.committed() == 20)
 
 
+async def test_a_broker_that_goes_away_is_told_by_the_status(world: World) -> None:
+    processor = world.processor()
+    processor.start()
+    await eventually(lambda: processor.status.state is State.COUNTING)
+    world.log.away = True
+    assert (processor.status.state, processor.status.domain) == (State.WAITING, "kafka")
+    world.log.away = False
+    assert (processor.status.state, processor.status.error) == (State.COUNTING, None)
+
+
 async def test_an_error_that_stays_stops_the_partition(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_args: Any) -> None:
         raise StoreRejectedError("ledger has no column `new`", code=16)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import cast
 
 import pytest
 from fleetmeter_jobs.ledger import Counts, PartitionId, Position, Tail
@@ -56,7 +57,7 @@ def test_a_sound_ledger() -> None:
     assert report.ok
     assert describe(report) == []
     values = report.as_dict()
-    (partition,) = values.pop("partitions")  # type: ignore[misc]
+    (partition,) = cast("list[dict[str, object]]", values.pop("partitions"))
     assert values == {
         "ok": True,
         "kafka_records": 120,

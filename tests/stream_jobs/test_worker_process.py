@@ -151,6 +151,9 @@ def test_a_worker_that_is_told_to_stop_while_clickhouse_is_away_ends_in_time_and
     eventually(lambda: worker.health()["partitions"]["0"]["state"] == "waiting", "health tells")
     assert worker.end(signal.SIGTERM) == 3
     assert "the last commit is not confirmed" in worker.log.read_text()
+    impatient = pipeline.start_worker(shutdown_limit_s=60)
+    eventually(lambda: "waiting: " in impatient.log.read_text(), "waits for ClickHouse")
+    assert impatient.end(signal.SIGTERM) == 0, impatient.log.read_text()
     store.restart()
     successor = pipeline.start_worker(drain=True)
     assert successor.process.wait(DEADLINE_S) == 0, successor.log.read_text()

@@ -23,6 +23,7 @@ from aiokafka.structs import OffsetAndMetadata
 from faust.exceptions import ConsumerNotStarted
 from faust.transport import consumer as base
 from faust.types import TP, ConsumerMessage, Message
+from mode import Service
 
 from fleetmeter_jobs.errors import JobError, KafkaUnavailableError
 from fleetmeter_jobs.record_batch import Fetch, RecordBatch
@@ -34,7 +35,9 @@ _CONNECT_WAIT_S = 1.0
 _FETCH_WAIT_MS = 250
 """How long a broker may keep a fetch open. Also how long a partition that was just positioned may wait for its
 first."""
+_RETRY_WAIT_MS = 250
 _HELD_POLL_S = 0.25
+_WATCH_S = 0.5
 _DAY_MS = 86_400_000
 
 
@@ -108,6 +111,7 @@ class Consumer(base.Consumer):  # type: ignore[misc]
             session_timeout_ms=int(conf.broker_session_timeout * 1000),
             rebalance_timeout_ms=int(conf.broker_rebalance_timeout * 1000),
             heartbeat_interval_ms=int(conf.broker_heartbeat_interval * 1000),
+            retry_backoff_ms=_RETRY_WAIT_MS,
             # A worker that waits for ClickHouse fetches nothing on purpose, for as long as it takes.
             max_poll_interval_ms=_DAY_MS,
             metadata_max_age_ms=conf.consumer_metadata_max_age_ms,
@@ -119,6 +123,13 @@ class Consumer(base.Consumer):  # type: ignore[misc]
             return
         await super().on_stop()
         await self._kafka.stop()
+
+    @Service.task  # type: ignore[untyped-decorator]
+    async def _watch(self) -> None:
+        """An error out of here crashes the app, and with it the worker: whoever runs it starts it again."""
+        while not self.should_stop:
+            self.kafka.check()
+            await self.sleep(_WATCH_S)
 
     def close(self) -> None:
         """Nothing to do: `on_stop` closes."""
@@ -183,6 +194,11 @@ class Consumer(base.Consumer):  # type: ignore[misc]
     async def header_at(self, tp: TP, offset: int) -> BatchHeader | None:
         """Header of the record batch that holds `offset`, if the log has it. Raises KafkaUnavailableError."""
         return await self.kafka.header_at(_kafka_tp(tp), offset)
+
+    def trouble(self, tp: TP) -> JobError | None:
+        """Why the partition can't be fetched now, if so."""
+        reason = self.kafka.trouble(_kafka_tp(tp))
+        return KafkaUnavailableError(f"{tp.topic}-{tp.partition}: {reason}") if reason else None
 
     def drained_at_ms(self, tp: TP, position: int) -> int | None:
         """When the broker last said that the partition has nothing after `position`; None if it has."""

@@ -48,11 +48,17 @@ class LeanFetcher(Fetcher):  # type: ignore[misc]  # aiokafka has no types
     """Fetches record batches, and never chooses a position: a partition without one is not fetched until somebody
     seeks."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.troubles: dict[TopicPartition, str] = {}
+        """Partitions whose last fetch got no answer, with the reason."""
+
     async def _proc_fetch_request(self, assignment: Any, node_id: int, request: FetchRequest) -> bool:
         try:
             response = await self._client.send(node_id, request)
         except kafka_errors.KafkaError as error:
             log.warning("fetching from broker %s failed, will be tried again: %s", node_id, error)
+            self.troubles |= dict.fromkeys(_partitions(request), f"broker {node_id} does not answer: {error}")
             # The broker may be gone for good, and the leaders with it.
             self._client.force_metadata_update()
             await asyncio.sleep(self._retry_backoff)
@@ -61,15 +67,12 @@ class LeanFetcher(Fetcher):  # type: ignore[misc]  # aiokafka has no types
             return False  # closing, or the assignment changed: aiokafka awaits this task and wants no exception
         if not assignment.active:
             return False
-        asked_for = {
-            TopicPartition(topic, partition): offset
-            for topic, partitions in request.topics
-            for partition, offset, _ in partitions
-        }
+        asked_for = _partitions(request)
         new_data = False
         for topic, partitions in response.topics:
             for partition, error_code, highwater, *part in partitions:
                 tp = TopicPartition(topic, partition)
+                self.troubles.pop(tp, None)
                 state = assignment.state_value(tp)
                 if not state.has_valid_position or state.position != asked_for[tp]:
                     continue  # a seek came in between
@@ -101,9 +104,8 @@ class LeanFetcher(Fetcher):  # type: ignore[misc]  # aiokafka has no types
             return True
         if issubclass(error, kafka_errors.BrokerResponseError) and error.invalid_metadata:
             self._client.force_metadata_update()
-        log.warning(
-            "fetching %s-%s at offset %s: %s; will be tried again", tp.topic, tp.partition, offset, error.__name__
-        )
+        log.warning("fetching %s-%s failed, will be tried again: %s", tp.topic, tp.partition, error.__name__)
+        self.troubles[tp] = f"the broker answers {error.__name__}"
         return False
 
     async def _update_fetch_positions(self, assignment: Any, node_id: int, tps: Any) -> bool:  # noqa: ARG002
@@ -189,6 +191,14 @@ class LeanConsumer(AIOKafkaConsumer):  # type: ignore[misc]
         """Generation of the consumer group that the present assignment belongs to."""
         return int(self._coordinator.generation)
 
+    def check(self) -> None:
+        """Raise KafkaError if the group or the fetching has broken down for good. Nothing else would tell: aiokafka
+        does its work in background tasks, and a dead one looks like a topic without news."""
+        self._coordinator.check_errors()
+        fetching = self._fetcher.error_future
+        if fetching.done() and not fetching.cancelled():
+            fetching.result()
+
     async def take(
         self, wanted: Collection[TopicPartition], timeout_s: float
     ) -> dict[TopicPartition, Piece | JobError]:
@@ -201,6 +211,10 @@ class LeanConsumer(AIOKafkaConsumer):  # type: ignore[misc]
                 await self._fetcher.wait(timeout_s)
                 taken = self._fetcher.take(wanted)
         return taken
+
+    def trouble(self, tp: TopicPartition) -> str | None:
+        """Why the partition can't be fetched now, if so; it is tried again all the time."""
+        return self._fetcher.troubles.get(tp) if self._fetcher else None
 
     def wake(self) -> None:
         """Ends a `take` that waits, so that it is called again with other partitions."""
@@ -246,6 +260,11 @@ class LeanConsumer(AIOKafkaConsumer):  # type: ignore[misc]
             self._client.force_metadata_update()
             raise KafkaUnavailableError(f"{tp.topic}-{tp.partition}: can't read offset {offset}: {answer.__name__}")
         return next((header for header, _ in split_batches(part[-1]) if header.next_offset > offset), None)
+
+
+def _partitions(request: FetchRequest) -> dict[TopicPartition, int]:
+    """What a request asks for: partitions and their offsets."""
+    return {TopicPartition(topic, one[0]): one[1] for topic, partitions in request.topics for one in partitions}
 
 
 def _take_piece(fetched: FetchResult) -> Piece:

@@ -18,6 +18,7 @@ from fleetmeter_jobs.ledger.context import CommitContext
 from fleetmeter_jobs.ledger.first_commit import ensure_position
 from fleetmeter_jobs.ledger.position import PartitionId
 from fleetmeter_jobs.partition_status import State
+from fleetmeter_jobs.transport.lean_fetcher import LeanFetcher
 from fleetmeter_local import RunningKafka
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
@@ -241,6 +242,22 @@ async def test_a_position_beyond_the_logs_end_stops_that_partition_and_no_other(
     states = {partition: status.state for partition, status in worker.partitions.statuses().items()}
     assert states == {0: State.STOPPED, 1: State.COUNTING}
     assert "the ledger has position 999, Kafka has a log that ends at 50" in str(worker.partitions.statuses()[0].error)
+
+
+async def test_fetching_that_breaks_down_ends_the_app_instead_of_standing_still(
+    kafka: RunningKafka, make_topic: Callable[..., str], fleet: Any, eventually: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def defect(*_args: object) -> bool:
+        raise ZeroDivisionError("somewhere deep")
+
+    monkeypatch.setattr(LeanFetcher, "_on_partition_data", defect)
+    topic = make_topic(**_APPEND)
+    producer = _producer(kafka)
+    _send(producer, topic, [b"a"])
+    producer.flush()
+    worker = await fleet(topic).start_worker()
+    await eventually(lambda: worker.app.crashed)
+    assert "Unexpected error during data retrieval" in str(worker.app.crash_reason)
 
 
 async def test_the_log_is_asked_about_itself(

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import pytest
 from aiokafka import AIOKafkaConsumer
 from aiokafka.consumer.fetcher import Fetcher, FetchError, FetchResult
+from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.consumer.subscription_state import SubscriptionState, TopicPartitionState
 from aiokafka.protocol.fetch import FetchRequest
 from fleetmeter_jobs.transport.lean_fetcher import LeanConsumer, LeanFetcher
@@ -83,6 +84,11 @@ def test_a_fetch_result_reads_its_iterators_position() -> None:
     assert "self._partition_records.next_fetch_offset" in _source(FetchResult._update_position)
     assert "position != self._partition_records.next_fetch_offset" in _source(FetchResult.check_assignment)
     assert "next(self._partition_records, None)" in _source(FetchResult.getone)
+
+
+def test_background_errors_are_where_take_looks() -> None:
+    assert "return self._fetch_task" in _source(Fetcher.error_future.fget)
+    assert "self._coordination_task.done()" in _source(GroupCoordinator.check_errors)
 
 
 def test_a_partition_state_has_what_drained_reads() -> None:
