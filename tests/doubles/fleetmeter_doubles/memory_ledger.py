@@ -247,7 +247,10 @@ def _part(token: str, rows: pa.Table) -> MemoryPart:
 
 def _tail(row: dict[str, Any]) -> Tail:
     # ClickHouse's String is bytes in Arrow.
-    return Tail(**{name: value.decode() if isinstance(value, bytes) else value for name, value in row.items()})
+    values: dict[str, Any] = {
+        name: value.decode() if isinstance(value, bytes) else value for name, value in row.items()
+    }
+    return Tail(**values)
 
 
 def _sum(rows: pa.Table, name: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -105,10 +106,13 @@ def test_a_broken_store_is_refused_by_name(broken: Callable[..., MemoryLedger], 
     store = broken() if check == "window" else broken(window=LEAST_WINDOW)
     if check == "one_winner":
         # All rivals of a round have passed the guard before the first one lands.
-        import threading  # noqa: PLC0415
-
         barrier = threading.Barrier(4)
-        store.between_steps = lambda i: barrier.wait(10) and None if i.part.token.startswith("canary@1#0") else None
+
+        def meet(inflight: Inflight) -> None:
+            if inflight.part.token == "canary@1#0":
+                barrier.wait(10)
+
+        store.between_steps = meet
     with pytest.raises(StoreRefusedError, match="migrate") as refused:
         prove(store)
     assert refused.value.check == check

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 
 import pyarrow as pa
 import pytest
@@ -185,7 +186,7 @@ def test_of_rivals_between_guard_and_token_one_wins() -> None:
     store = MemoryLedger()
     before = opened(store)
     store.between_steps = lambda _inflight: Turn.pause("between_steps")
-    rivals = [Turn(lambda n=n: commit(store, LOG.flush(before, 17 + n, f"rival {n}"), new_context())) for n in range(3)]
+    rivals = [Turn(partial(commit, store, LOG.flush(before, 17 + n, f"rival {n}"), new_context())) for n in range(3)]
     for rival in rivals:
         assert rival.step() == "between_steps"
     for rival in reversed(rivals):
@@ -318,7 +319,7 @@ def test_an_error_that_stays_is_not_tried_again() -> None:
             calls.append(label)
             raise StoreRejectedError("no such table", 60)
 
-    store.fault = refuse  # type: ignore[assignment]
+    store.fault = refuse
     with pytest.raises(StoreRejectedError):
         commit(store, LOG.flush(before, 27, "mine"), new_context())
     assert calls == [f"{PARTITION}@7#0"]

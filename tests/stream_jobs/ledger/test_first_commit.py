@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 from fleetmeter_doubles import APPEND_TIME_MS, Fault, MemoryLedger, Turn, TurnCancel
 from fleetmeter_jobs.ledger import Backoff, CommitContext, PartitionId, Position, ensure_hash_key, ensure_position
@@ -23,7 +25,7 @@ def begin(store: MemoryLedger, log_start: int) -> Position:
 def test_rivals_between_guard_and_token_agree() -> None:
     store = MemoryLedger()
     store.between_steps = lambda _inflight: Turn.pause("between_steps")
-    starts = [Turn(lambda n=n: begin(store, 100 + n)) for n in range(3)]
+    starts = [Turn(partial(begin, store, 100 + n)) for n in range(3)]
     for start in starts:
         assert start.step() == "between_steps"
     for start in reversed(starts):
@@ -51,7 +53,7 @@ def test_a_late_rival_does_not_start_again() -> None:
         if operation == "insert":
             Turn.pause("insert")
 
-    store.fault = pause_after_read  # type: ignore[assignment]
+    store.fault = pause_after_read
     late = Turn(lambda: begin(store, 500))
     assert late.step() == "insert"
     late_key = Turn(lambda: ensure_hash_key(store, new_context()))

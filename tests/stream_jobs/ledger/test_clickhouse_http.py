@@ -1,0 +1,137 @@
+"""What the HTTP client makes of each kind of answer, and of none."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from fleetmeter_jobs.ledger import ClickHouseHttp
+from fleetmeter_jobs.ledger.errors import StoreRejectedError, StoreUnavailableError
+
+Answer = Callable[[BaseHTTPRequestHandler, bytes], None]
+
+
+@contextmanager
+def serving(answer: Answer) -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            answer(self, self.rfile.read(int(self.headers["Content-Length"])))
+
+        def log_message(self, *_: object) -> None:
+            """Keep quiet."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join(10)
+
+
+def saying(status: int, content: bytes, **headers: str) -> Answer:
+    def answer(handler: BaseHTTPRequestHandler, _body: bytes) -> None:
+        handler.send_response(status)
+        handler.send_header("Content-Length", str(len(content)))
+        for name, value in headers.items():
+            handler.send_header(name.replace("_", "-"), value)
+        handler.end_headers()
+        handler.wfile.write(content)
+
+    return answer
+
+
+def test_what_is_sent() -> None:
+    seen = []
+
+    def answer(handler: BaseHTTPRequestHandler, body: bytes) -> None:
+        seen.append((handler.path, dict(handler.headers), body))
+        saying(200, b"[1,18446744073709551615]\n")(handler, body)
+
+    with serving(answer) as url:
+        http = ClickHouseHttp(f"{url}/", "meter", "pass word", "usage", timeout_s=7)
+        assert http.rows("SELECT {a:String}", parameters={"a": "x\t\\&é"}, settings={"limit": 0}) == [[1, 2**64 - 1]]
+        http.execute("INSERT INTO t FORMAT Arrow", data=b"\x00\nrows")
+        http.close()
+    (path, headers, body), (_, _, insert) = seen
+    assert parse_qs(urlsplit(path).query) == {
+        "database": ["usage"],
+        "wait_end_of_query": ["1"],
+        "max_execution_time": ["7"],
+        "limit": ["0"],
+        "param_a": ["x\\t\\\\&é"],
+    }
+    assert (headers["X-ClickHouse-User"], headers["X-ClickHouse-Key"]) == ("meter", "pass word")
+    assert body == b"SELECT {a:String}\nFORMAT JSONCompactEachRow"
+    assert insert == b"INSERT INTO t FORMAT Arrow\n\x00\nrows"
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (saying(500, b"Code: 241. DB::Exception: Memory limit exceeded"), "code 241"),
+        (saying(500, b"Code: 243. DB::Exception: no space", X_ClickHouse_Exception_Code="243"), "code 243"),
+        (saying(200, b"half of it", X_ClickHouse_Exception_Code="159"), "code 159"),
+        (saying(503, b"the proxy is tired"), "HTTP 503"),
+        (saying(500, b"Code: 999999. DB::Exception: not known yet"), "code 999999"),
+        (saying(302, b"", Location="http://127.0.0.1:1/"), "HTTP 302"),
+    ],
+)
+def test_what_may_pass(answer: Answer, says: str) -> None:
+    with serving(answer) as url, pytest.raises(StoreUnavailableError, match=says):
+        ClickHouseHttp(url).execute("SELECT 1")
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (saying(404, b"Code: 60. DB::Exception: no table", X_ClickHouse_Exception_Code="60"), "fleetmeter migrate"),
+        (saying(500, b"Code: 516. DB::Exception: wrong password"), "FLEETMETER_CLICKHOUSE_PASSWORD"),
+        (saying(500, b"Code: 164. DB::Exception: readonly"), "FLEETMETER_CLICKHOUSE_USER"),
+        (saying(404, b"<html>not here</html>"), "is that ClickHouse's address"),
+    ],
+)
+def test_what_stays(answer: Answer, says: str) -> None:
+    with serving(answer) as url, pytest.raises(StoreRejectedError, match=says):
+        ClickHouseHttp(url).execute("SELECT 1")
+
+
+def test_no_answer_in_time() -> None:
+    ended = threading.Event()
+
+    def wait(_handler: BaseHTTPRequestHandler, _body: bytes) -> None:
+        ended.wait(20)
+
+    with serving(wait) as url:
+        http = ClickHouseHttp(url, timeout_s=0.05, answer_margin_s=0.05)
+        with pytest.raises(StoreUnavailableError, match=r"did not answer.*[Tt]imed? ?out"):
+            http.execute("SELECT 1")
+        ended.set()
+
+
+def test_an_answer_that_breaks_off() -> None:
+    def answer(handler: BaseHTTPRequestHandler, _body: bytes) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", "100")
+        handler.end_headers()
+        handler.wfile.write(b"[1]\n")
+        handler.close_connection = True
+
+    with serving(answer) as url, pytest.raises(StoreUnavailableError, match="did not answer"):
+        ClickHouseHttp(url).rows("SELECT 1")
+
+
+def test_nobody_there() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(StoreUnavailableError, match=f"{url} did not answer"):
+            ClickHouseHttp(url).execute("SELECT 1")
