@@ -1,4 +1,4 @@
-"""The native core and the reference agree on texts that are nearly events; hypothesis finds the shortest that differs."""
+"""Core and reference agree on texts that are nearly events; hypothesis finds the shortest that differs."""
 
 from __future__ import annotations
 
