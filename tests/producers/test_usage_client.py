@@ -2,7 +2,7 @@
 
 import dataclasses
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,37 +13,12 @@ from fleetmeter_producers import (
     ClientClosedError,
     ClientSettings,
     ClientSettingsError,
-    OutboxFullError,
     Pending,
     UsageClient,
 )
 from fleetmeter_schemas import EventRejected, GenerationV1, OutcomeV1, Reason, parse_event
 
 GENERATION = GenerationV1(model="llada-8b-instruct", generation_mode="diffusion", output_tokens=128)
-QUICK = {"retry_wait_s": 0.001, "retry_wait_limit_s": 0.01}
-
-
-@pytest.fixture
-def broker() -> FakeBroker:
-    return FakeBroker()
-
-
-@pytest.fixture
-def make_client(broker: FakeBroker) -> Iterator[Callable[..., UsageClient]]:
-    clients: list[UsageClient] = []
-
-    def make(source: str = "urn:test:server-1", **options: Any) -> UsageClient:
-        settings = ClientSettings(**{**QUICK, **options})
-        clients.append(UsageClient("kafka:9092", source, settings=settings, connect=broker.connect))
-        return clients[-1]
-
-    yield make
-    for client in clients:
-        client.close(0)
-
-
-def ids_in(broker: FakeBroker) -> list[str]:
-    return [orjson.loads(value or b"")["id"] for value in broker.values()]
 
 
 def test_an_event_arrives_as_it_was_emitted(broker: FakeBroker, make_client: Callable[..., UsageClient]) -> None:
@@ -70,7 +45,7 @@ def test_ids_are_the_incarnation_s_in_sequence(broker: FakeBroker, make_client: 
     ids = [client.emit("a", GENERATION) for _ in range(50)]
     assert ids == [f"{client.stats().incarnation}-{sequence}" for sequence in range(50)]
     client.flush(10)
-    assert ids_in(broker) == ids
+    assert broker.ids() == ids
 
 
 def test_a_time_not_given_is_now(broker: FakeBroker, make_client: Callable[..., UsageClient]) -> None:
@@ -146,7 +121,7 @@ def test_emit_does_not_wait_for_the_broker(broker: FakeBroker, make_client: Call
     assert (client.stats().delivered, client.stats().pending_events) == (0, 100)
     broker.away = False
     assert client.flush(10).events == 0
-    assert ids_in(broker) == ids
+    assert broker.ids() == ids
 
 
 def test_a_failed_delivery_is_sent_again_with_its_id(
@@ -156,7 +131,7 @@ def test_a_failed_delivery_is_sent_again_with_its_id(
     client = make_client()
     ids = [client.emit("a", GENERATION) for _ in range(10)]
     assert client.flush(10).events == 0
-    assert sorted(ids_in(broker)) == sorted(ids)
+    assert sorted(broker.ids()) == sorted(ids)
     stats = client.stats()
     assert (stats.emitted, stats.delivered, stats.failed_deliveries) == (10, 10, 3)
     assert stats.last_error is None
@@ -171,7 +146,7 @@ def test_an_unsure_delivery_may_come_twice_but_only_under_one_id(
     ids = [client.emit("a", GENERATION) for _ in range(20)]
     assert client.flush(10).events == 0
     assert len(broker.log) == 25
-    assert set(ids_in(broker)) == set(ids)
+    assert set(broker.ids()) == set(ids)
     # A copy differs in nothing: a worker that counts ids once counts the event right.
     assert len(set(broker.values())) == 20
 
@@ -185,9 +160,9 @@ def test_a_poisoned_event_does_not_hold_up_the_others(
     broker.wait_for(lambda: not broker.refusals)
     others = [client.emit("a", GENERATION) for _ in range(20)]
     broker.wait_for(lambda: len(broker.log) == 20)
-    assert ids_in(broker) == others
+    assert broker.ids() == others
     assert client.flush(10).events == 0, "a flush tries again at once, whatever the wait"
-    assert ids_in(broker)[-1] == poisoned
+    assert broker.ids()[-1] == poisoned
 
 
 def test_after_a_fatal_error_a_new_producer_takes_over(
@@ -202,7 +177,7 @@ def test_after_a_fatal_error_a_new_producer_takes_over(
     broker.break_producers()
     broker.away = False
     assert client.flush(10).events == 0
-    assert sorted(ids_in(broker)) == sorted([first, *rest])
+    assert sorted(broker.ids()) == sorted([first, *rest])
     assert len(broker.configs) == 2
 
 
@@ -213,57 +188,7 @@ def test_a_full_queue_of_kafka_s_library_only_waits(
     client = make_client()
     ids = [client.emit("a", GENERATION) for _ in range(50)]
     assert client.flush(10).events == 0
-    assert ids_in(broker) == ids
-
-
-def fill(client: UsageClient) -> int:
-    """Emit until the outbox has no room; the broker must be away."""
-    for number in range(1_000_000):
-        before = client.stats().pending_events
-        client.emit("a", GENERATION)
-        if client.stats().pending_events == before:
-            return number
-    raise AssertionError("never full")
-
-
-def test_full_and_drop_newest(broker: FakeBroker, make_client: Callable[..., UsageClient], caplog: Any) -> None:
-    broker.away = True
-    client = make_client(outbox_limit_bytes=2**20)
-    fitted = fill(client)
-    dropped = [client.emit("a", GENERATION) for _ in range(4)]
-    stats = client.stats()
-    assert (stats.emitted, stats.dropped, stats.pending_events) == (fitted, 5, fitted)
-    assert stats.pending_bytes <= 2**20
-    assert "new events are dropped" in caplog.text
-    assert caplog.text.count("are dropped") == 1, "a full outbox must not flood the log"
-    broker.away = False
-    assert client.flush(20).events == 0
-    assert len(broker.log) == fitted
-    assert not set(dropped) & set(ids_in(broker))
-
-
-def test_full_and_raise(broker: FakeBroker, make_client: Callable[..., UsageClient]) -> None:
-    broker.away = True
-    client = make_client(outbox_limit_bytes=2**20, when_full="raise")
-    with pytest.raises(OutboxFullError, match="was not accepted") as full:
-        fill(client)
-    assert full.value.retryable
-    assert client.stats().dropped == 0
-
-
-def test_full_and_block(broker: FakeBroker, make_client: Callable[..., UsageClient]) -> None:
-    broker.away = True
-    client = make_client(outbox_limit_bytes=2**20, when_full="block", when_full_wait_s=0.01)
-    with pytest.raises(OutboxFullError):
-        fill(client)
-    patient = make_client("urn:test:patient", outbox_limit_bytes=2**20, when_full="block", when_full_wait_s=30)
-    filling = threading.Thread(target=lambda: [patient.emit("a", GENERATION) for _ in range(4_000)])
-    filling.start()
-    broker.away = False
-    filling.join(30)
-    assert not filling.is_alive()
-    assert patient.flush(10).events == 0
-    assert patient.stats().delivered == 4_000
+    assert broker.ids() == ids
 
 
 def test_many_threads_share_a_client(broker: FakeBroker, make_client: Callable[..., UsageClient]) -> None:
@@ -283,7 +208,7 @@ def test_many_threads_share_a_client(broker: FakeBroker, make_client: Callable[.
         thread.join()
     assert client.close(20) == Pending(0, 0)
     incarnation = client.stats().incarnation
-    assert sorted(ids_in(broker)) == sorted(f"{incarnation}-{sequence}" for sequence in range(2_000))
+    assert sorted(broker.ids()) == sorted(f"{incarnation}-{sequence}" for sequence in range(2_000))
 
 
 def test_close_drains_says_what_is_left_and_accepts_no_more(
@@ -325,31 +250,9 @@ def test_no_event_slips_past_a_close(broker: FakeBroker, make_client: Callable[.
         for thread in threads:
             thread.join()
         assert left.events == client.stats().pending_events == 0
-        assert set(accepted) <= set(ids_in(broker))
+        assert set(accepted) <= set(broker.ids())
         assert client.stats().emitted == client.stats().delivered == len(accepted) + 1
         broker.log.clear()
-
-
-def test_close_waits_for_an_emit_that_waits_for_room(
-    broker: FakeBroker, make_client: Callable[..., UsageClient]
-) -> None:
-    broker.away = True
-    client = make_client(outbox_limit_bytes=2**20, when_full="block", when_full_wait_s=0.2)
-    refused: list[Exception] = []
-
-    def work() -> None:
-        try:
-            fill(client)
-        except OutboxFullError as full:
-            refused.append(full)
-
-    filling = threading.Thread(target=work)
-    filling.start()
-    broker.wait_for(lambda: client._handing_over > 0 and client.stats().pending_bytes > 2**20 - 1_000)
-    left = client.close(0)
-    filling.join(10)
-    assert len(refused) == 1
-    assert client.stats().emitted == client.stats().pending_events == left.events
 
 
 def test_a_client_that_emitted_nothing_contacts_nobody(

@@ -18,7 +18,7 @@ from fleetmeter_schemas.timestamps import to_rfc3339
 from fleetmeter_producers.simulator import draws
 from fleetmeter_producers.simulator.accounts import Account, Installation, new_installation
 from fleetmeter_producers.simulator.draws import pick
-from fleetmeter_producers.simulator.generations import catalogue_entry
+from fleetmeter_producers.simulator.generation_parts import catalogue_entry
 from fleetmeter_producers.simulator.planned import Body, Subjects
 from fleetmeter_producers.wire import format_time
 

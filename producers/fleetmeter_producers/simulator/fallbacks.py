@@ -13,7 +13,7 @@ from fleetmeter_producers.matrix import MatrixShape
 from fleetmeter_producers.simulator import draws
 from fleetmeter_producers.simulator.accounts import DEVICE_CLASSES
 from fleetmeter_producers.simulator.draws import chance, pick
-from fleetmeter_producers.simulator.generations import Site, catalogue_entry
+from fleetmeter_producers.simulator.generation_parts import Site, catalogue_entry
 from fleetmeter_producers.simulator.planned import Body
 
 _REASONS: Final[dict[FallbackReason, float]] = {

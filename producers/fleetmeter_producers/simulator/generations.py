@@ -6,23 +6,25 @@ A maker is made once for a server (its model and habits are fixed there) and the
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
-from random import Random
-from typing import Any, Final, NamedTuple
-
-from fleetmeter_schemas.catalogue import ModelEntry, load_catalogue
-from fleetmeter_schemas.events import GenerationV1
+from typing import Any, Final
 
 from fleetmeter_producers import matrix
-from fleetmeter_producers.matrix import Block, MatrixShape, Passes
+from fleetmeter_producers.matrix import Block, MatrixShape
 from fleetmeter_producers.simulator import draws
 from fleetmeter_producers.simulator.accounts import ActorKind
-from fleetmeter_producers.simulator.draws import chance, pick
+from fleetmeter_producers.simulator.draws import chance
+from fleetmeter_producers.simulator.generation_parts import (
+    Site,
+    body,
+    catalogue_entry,
+    duration_ms,
+    ending,
+    prompt_of,
+    split,
+    work_of,
+)
 from fleetmeter_producers.simulator.planned import Body
 
-_GFLOP_PER_MS: Final = 400  # what an accelerator really gets done
-_TEAMS: Final = ("search", "support", "coding", "growth", "legal")
-_APPS: Final = ("web", "mobile", "batch")
 _SCHEDULES: Final = (
     (matrix.DIFFUSION, matrix.diffusion, "low_confidence"),
     (matrix.PREFIX_CACHE, matrix.diffusion_prefix_cache, "semi_autoregressive"),
@@ -30,16 +32,6 @@ _SCHEDULES: Final = (
     (matrix.DUAL_CACHE, matrix.diffusion_dual_cache, "slow_fast"),
 )
 _CLOUD_NANOUSD: Final = {"llama-3.3-70b": (700, 900), "mercury-coder-small": (250, 1000)}  # input, output token
-
-
-class Site(NamedTuple):
-    """Where a server stands: its source of chance, and what it is. `number` tells servers of one kind apart."""
-
-    rng: Random
-    region: str
-    accelerator: str
-    number: int
-
 
 Maker = Callable[[], Body]
 
@@ -52,15 +44,15 @@ def parallel(site: Site) -> Maker:
     def make() -> Body:
         output = draws.tokens(rng, 260, 900, 8_000)
         first_ms = rng.randint(25, 120)
-        busy_ms = _ms(output, draws.parallel_tokens_per_s(rng, published))
-        return _body(
+        busy_ms = duration_ms(output, draws.parallel_tokens_per_s(rng, published))
+        return body(
             site,
             model=entry.name,
             generation_mode=entry.generation_mode,
             provider="inception",
             usage_fidelity="provider_reported",
-            **_input(rng),
-            **_ending(rng, output),
+            **prompt_of(rng),
+            **ending(rng, output),
             latency_ms=first_ms + busy_ms,
             time_to_first_token_ms=first_ms,
         )
@@ -76,10 +68,10 @@ def denoising(site: Site) -> Maker:
 
     def make() -> Body:
         is_complex = chance(rng, 0.4)
-        output, prompt = draws.tokens(rng, 200, 600, 2_048), _input(rng)
+        output, prompt = draws.tokens(rng, 200, 600, 2_048), prompt_of(rng)
         steps = draws.steps_of_answer(rng, complex_query=is_complex)
-        blocks = _split(output, steps, 1 if formula == matrix.DIFFUSION else rng.randint(1, 4))
-        return _body(
+        blocks = split(output, steps, 1 if formula == matrix.DIFFUSION else rng.randint(1, 4))
+        return body(
             site,
             model=entry.name,
             generation_mode="diffusion",
@@ -87,9 +79,9 @@ def denoising(site: Site) -> Maker:
             decoding_strategy=strategy,
             query_class="complex" if is_complex else "simple",
             **prompt,
-            **_ending(rng, output),
+            **ending(rng, output),
             max_denoising_steps=32,
-            **_work(rng, entry, formula, schedule(prompt["input_tokens"], blocks), blocks),
+            **work_of(rng, entry, formula, schedule(prompt["input_tokens"], blocks), blocks),
         )
 
     return make
@@ -102,19 +94,19 @@ def in_blocks(site: Site) -> Maker:
     entry = catalogue_entry(name)
 
     def make() -> Body:
-        output, prompt = draws.tokens(rng, 220, 700, 2_048), _input(rng)
+        output, prompt = draws.tokens(rng, 220, 700, 2_048), prompt_of(rng)
         sizes = [size] * (output // size) + ([output % size] if output % size else [])
         blocks = [Block(part, draws.steps_of_block(rng)) for part in sizes]
-        return _body(
+        return body(
             site,
             model=entry.name,
             generation_mode="block_diffusion",
             quantization="fp8",
             decoding_strategy="joint_threshold",
             **prompt,
-            **_ending(rng, output),
+            **ending(rng, output),
             max_denoising_steps=draws.MAX_STEPS_PER_BLOCK * len(blocks),
-            **_work(rng, entry, matrix.BLOCK_CAUSAL, matrix.block_causal(prompt["input_tokens"], blocks), blocks),
+            **work_of(rng, entry, matrix.BLOCK_CAUSAL, matrix.block_causal(prompt["input_tokens"], blocks), blocks),
         )
 
     return make
@@ -127,13 +119,13 @@ def sequential(site: Site) -> Maker:
     shape = MatrixShape.of(entry)
 
     def make() -> Body:
-        output, prompt = draws.tokens(rng, 220, 800, 8_000), _input(rng, cached=True)
+        output, prompt = draws.tokens(rng, 220, 800, 8_000), prompt_of(rng, cached=True)
         passes = matrix.autoregressive(
             prompt["input_tokens"], output, cached_tokens=prompt.get("cache_read_input_tokens", 0)
         )
         first_ms = rng.randint(40, 400)
-        busy_ms = _ms(output, draws.sequential_tokens_per_s(rng))
-        return _body(
+        busy_ms = duration_ms(output, draws.sequential_tokens_per_s(rng))
+        return body(
             site,
             model=entry.name,
             generation_mode="autoregressive",
@@ -141,7 +133,7 @@ def sequential(site: Site) -> Maker:
             query_class="complex" if chance(rng, 0.4) else "simple",
             matrix_formula=matrix.AUTOREGRESSIVE,
             **prompt,
-            **_ending(rng, output),
+            **ending(rng, output),
             function_evaluations=matrix.function_evaluations(passes),
             matrix_gflop=matrix.gflop(shape, passes),
             gpu_ms=first_ms + busy_ms,
@@ -157,22 +149,22 @@ def hybrid(site: Site) -> Maker:
     rng, entry, small = site.rng, catalogue_entry("llada-8b-instruct"), catalogue_entry("llama-3.2-1b")
 
     def make() -> Body:
-        output, prompt = draws.tokens(rng, 200, 600, 2_048), _input(rng)
-        blocks = _split(output, draws.steps_of_answer(rng, complex_query=False), rng.randint(1, 3))
+        output, prompt = draws.tokens(rng, 200, 600, 2_048), prompt_of(rng)
+        blocks = split(output, draws.steps_of_answer(rng, complex_query=False), rng.randint(1, 3))
         passes = matrix.diffusion_dual_cache(prompt["input_tokens"], blocks)
         drafting = matrix.autoregressive(prompt["input_tokens"], output)
-        return _body(
+        return body(
             site,
             model=entry.name,
             generation_mode="hybrid",
             decoding_strategy="speculative",
             draft_model=small.name,
             **prompt,
-            **_ending(rng, output),
+            **ending(rng, output),
             draft_tokens=output,
             accepted_draft_tokens=int(output * rng.uniform(0.6, 0.9)),
             max_denoising_steps=16,
-            **_work(rng, entry, matrix.DUAL_CACHE, passes, blocks),
+            **work_of(rng, entry, matrix.DUAL_CACHE, passes, blocks),
             draft_matrix_gflop=matrix.gflop(MatrixShape.of(small), drafting),
         )
 
@@ -186,7 +178,7 @@ def gateway(site: Site) -> Maker:
     entry, (input_price, output_price) = catalogue_entry(model), _CLOUD_NANOUSD[model]
 
     def make() -> Body:
-        output, prompt = draws.tokens(rng, 320, 1_200, 16_000), _input(rng, cached=True)
+        output, prompt = draws.tokens(rng, 320, 1_200, 16_000), prompt_of(rng, cached=True)
         speed = (
             draws.sequential_tokens_per_s(rng)
             if entry.generation_mode == "autoregressive"
@@ -198,7 +190,7 @@ def gateway(site: Site) -> Maker:
         if chance(rng, 0.2):
             optional |= {"tool_calls": rng.randint(1, 5), "web_search_requests": rng.randint(0, 2)}
         first_ms = rng.randint(150, 700)
-        return _body(
+        return body(
             site,
             model=model,
             generation_mode=entry.generation_mode,
@@ -209,9 +201,9 @@ def gateway(site: Site) -> Maker:
             cost_bearer="customer" if chance(rng, 0.1) else "platform",
             usage_fidelity="provider_reported",
             **prompt,
-            **_ending(rng, output),
+            **ending(rng, output),
             **optional,
-            latency_ms=first_ms + _ms(output, speed),
+            latency_ms=first_ms + duration_ms(output, speed),
             time_to_first_token_ms=first_ms,
             upstream_cost_nanousd=input_price * prompt["input_tokens"] + output_price * output,
         )
@@ -227,88 +219,3 @@ MAKERS: Final[dict[ActorKind, Callable[[Site], Maker]]] = {
     "hybrid": hybrid,
     "gateway": gateway,
 }
-
-
-def _body(site: Site, **fields: Any) -> Body:
-    """A body out of the fields and what all generations have."""
-    rng = site.rng
-    common: dict[str, Any] = {
-        "provider": "own-fleet",
-        "operation": "infill" if chance(rng, 0.1) else "chat",
-        "placement": "cloud",
-        "route": "direct",
-        "service_tier": pick(rng, ("standard",) * 8 + ("batch", "flex", "priority")),
-        "region": site.region,
-        "accelerator": site.accelerator,
-        "project_id": f"project-{rng.randint(1, 5)}",
-        "usage_fidelity": "measured",
-    }
-    if chance(rng, 0.5):
-        common["labels"] = {"app": pick(rng, _APPS), "team": pick(rng, _TEAMS)}
-    if chance(rng, 0.2):
-        common |= {"quality_ppm": rng.randint(400_000, 990_000), "complexity_ppm": rng.randint(10_000, 900_000)}
-    return Body.of(GenerationV1, {**common, **fields})
-
-
-def _input(rng: Random, *, cached: bool = False) -> dict[str, int]:
-    count = draws.tokens(rng, 900, 4_000, 180_000)
-    fields = {"input_tokens": count}
-    if cached and chance(rng, 0.4):
-        fields["cache_read_input_tokens"] = int(count * rng.uniform(0.2, 0.8))
-        fields["cache_creation_input_tokens_5m"] = int(count * rng.uniform(0, 0.1))
-    if chance(rng, 0.05):
-        fields["image_input_tokens"] = int(count * rng.uniform(0.1, 0.5))
-    return fields
-
-
-def _ending(rng: Random, output: int) -> dict[str, Any]:
-    """How it ended. All output was generated; a caller who left received a part of it."""
-    fate = rng.random()
-    if fate < 0.03:
-        delivered = int(output * rng.random())
-        return {
-            "status": "cancelled",
-            "finish_reason": "cancelled",
-            "output_tokens": output,
-            "delivered_output_tokens": delivered,
-        }
-    if fate < 0.04:
-        return {"status": "error", "finish_reason": "error", "output_tokens": output, "delivered_output_tokens": 0}
-    return {"status": "ok", "finish_reason": "length" if fate < 0.1 else "stop", "output_tokens": output}
-
-
-def _work(rng: Random, entry: ModelEntry, formula: str, passes: list[Passes], blocks: list[Block]) -> dict[str, Any]:
-    """Steps, passes, operations and time of a parallel generation. Operations only where the shape is published."""
-    gflop = matrix.gflop(MatrixShape.of(entry), passes)
-    evaluations = matrix.function_evaluations(passes)
-    busy_ms = max(1, gflop // _GFLOP_PER_MS) if gflop is not None else evaluations * rng.randint(8, 14)
-    work = {
-        "denoising_steps": sum(block.steps for block in blocks),
-        "function_evaluations": evaluations,
-        "blocks": len(blocks),
-        "gpu_ms": busy_ms,
-        "latency_ms": busy_ms + rng.randint(15, 80),
-    }
-    return work if gflop is None else {**work, "matrix_formula": formula, "matrix_gflop": gflop}
-
-
-def _split(output: int, steps: int, count: int) -> list[Block]:
-    """An answer in about equal blocks, with about equal steps; never more blocks than tokens or steps."""
-    count = min(count, output, steps)
-    return [
-        Block(output // count + (number < output % count), steps // count + (number < steps % count))
-        for number in range(count)
-    ]
-
-
-def _ms(count: int, per_s: float) -> int:
-    return max(1, round(count * 1000 / per_s))
-
-
-@cache
-def catalogue_entry(name: str) -> ModelEntry:
-    """A model that this version's catalogue has."""
-    entry = load_catalogue().find(name)
-    if entry is None:
-        raise LookupError(f"{name} is not in the model catalogue")
-    return entry

@@ -13,7 +13,8 @@ from fleetmeter_producers.simulator.accounts import ActorKind
 from fleetmeter_producers.simulator.config import SimulationConfig, WireFormat
 from fleetmeter_producers.simulator.draws import chance, pick
 from fleetmeter_producers.simulator.fallbacks import fallback
-from fleetmeter_producers.simulator.generations import MAKERS, Site
+from fleetmeter_producers.simulator.generation_parts import Site
+from fleetmeter_producers.simulator.generations import MAKERS
 from fleetmeter_producers.simulator.planned import Body
 from fleetmeter_producers.ulid import ulid_of
 

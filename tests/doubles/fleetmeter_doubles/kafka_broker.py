@@ -12,6 +12,8 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import orjson
+
 Report = Callable[[Any, Any], None]
 
 
@@ -71,6 +73,10 @@ class FakeBroker:
     def values(self) -> list[bytes | None]:
         """The values in the log."""
         return [value for _, _, value in self.log]
+
+    def ids(self) -> list[str]:
+        """The ids of the events in the log, one event a record."""
+        return [orjson.loads(value or b"")["id"] for value in self.values()]
 
     def wait_for(self, condition: Callable[[], bool], seconds: float = 10.0) -> None:
         """Wait until a condition, on the log or on a client, holds; fails if it never does."""
