@@ -36,8 +36,9 @@ _TROUBLE_BYTES = 262_144
 _WATCHDOG = 'if read -r _; then exit 0; else kill -9 "$1" 2>/dev/null; fi'
 
 # Prints the pid of a background process and ends, which hands that process over to init: a detached process must not
-# stay our zombie when it ends before us.
-_DETACH = '"$@" & echo $!'
+# stay our zombie when it ends before us. Its output goes to the log (our stderr) and not to the pipe, or we would wait
+# for its end to read its pid.
+_DETACH = '"$@" >&2 </dev/null & echo $!'
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +203,7 @@ def start_process(
     with log_path.open("ab") as log:
         if detached:
             done = subprocess.run(
-                ["/bin/sh", "-c", f"{_redirected(_DETACH)}", "sh", *argv],
+                ["/bin/sh", "-c", _DETACH, "sh", *argv],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -229,11 +230,6 @@ def start_process(
         start_new_session=True,
     )
     return ManagedProcess(name, _identify(popen.pid), log_path, log_start=log_start, popen=popen, watchdog=watchdog)
-
-
-def _redirected(script: str) -> str:
-    # The background process must not keep our pipe open, or we would wait for its end to read its pid.
-    return script.replace('"$@" &', '"$@" >&2 </dev/null &')
 
 
 def _identify(pid: int) -> ProcessIdentity:

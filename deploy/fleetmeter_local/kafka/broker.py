@@ -22,7 +22,7 @@ from fleetmeter_local.state import daemon_state
 
 NAME = "kafka"
 _PORT_ATTEMPTS = 3
-_PORT_LOST = "Address already in use"
+PORT_LOST = "Address already in use"
 _FORMAT_TIMEOUT_S = 60
 _ADVICE = (
     "See what the log says below; a port that is taken, a folder that another broker has open, too little memory "
@@ -75,13 +75,13 @@ def _running(lifecycle: LocalLifecycle) -> RunningKafka:
 
 def _start_at_some_port(data_dir: Path, port: int | None, jars: Path, *, detached: bool, timeout_s: float) -> Started:
     """A free port may be taken by someone else before the broker has it: then another one, a few times."""
-    for attempt in range(1, _PORT_ATTEMPTS + 1):
+    for _ in range(_PORT_ATTEMPTS - 1):
         try:
             return _start(data_dir.absolute(), port, jars, detached=detached, timeout_s=timeout_s)
         except EngineStartError as error:
-            if attempt == _PORT_ATTEMPTS or _PORT_LOST not in error.log_tail:
+            if PORT_LOST not in error.log_tail:
                 raise
-    raise AssertionError("unreachable: the last attempt returns or raises")
+    return _start(data_dir.absolute(), port, jars, detached=detached, timeout_s=timeout_s)
 
 
 def _start(data_dir: Path, port: int | None, jars: Path, *, detached: bool, timeout_s: float) -> Started:
