@@ -32,6 +32,8 @@ def main(arguments: list[str]) -> int:
     options = _options(arguments)
     # Progress goes to stderr, so that --json leaves stdout to the machine.
     console = Console(stderr=options.json)
+    if not console.is_terminal:
+        console = Console(stderr=options.json, width=110)
     results: dict[str, Any] = {"machine": machine()}
     show_machine(console, results["machine"])
     native = None

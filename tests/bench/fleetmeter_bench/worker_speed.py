@@ -12,6 +12,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 
+import psutil
 from fleetmeter_jobs.cli.clickhouse import connect
 from fleetmeter_jobs.cli.stack.environment import environment_of
 from fleetmeter_jobs.settings import Settings
@@ -27,6 +28,8 @@ class EndToEnd:
     """What a worker did, from its first look at the log to the commit of the last event."""
 
     seconds: float
+    processor_seconds: float
+    """Processor time of the worker's process alone, on all cores, in the same span."""
     records: int
     events: int
     commits: int
@@ -51,7 +54,7 @@ def worker_speed(settings: Settings, records: int, events: int, limit_s: float) 
         env=environment_of(settings),
     )
     try:
-        began, ended = _times(process, ready_file, records, limit_s)
+        seconds, processor_seconds = _times(process, ready_file, records, limit_s)
     except RuntimeError as error:
         raise RuntimeError(f"{error}. The worker's log says:\n{trouble_in(log_path)}") from error
     finally:
@@ -59,12 +62,13 @@ def worker_speed(settings: Settings, records: int, events: int, limit_s: float) 
     counted, commits = _ledger_totals(settings)
     if counted != {"records": records, "accepted": events, "duplicates": 0, "rejected": 0}:
         raise RuntimeError(f"the ledger says {counted}; {records} records with {events} events were sent")
-    return EndToEnd(ended - began, records, events, commits)
+    return EndToEnd(seconds, processor_seconds, records, events, commits)
 
 
 def _times(process: ManagedProcess, ready_file: Path, records: int, limit_s: float) -> tuple[float, float]:
-    """When the first partition began to count, and when the last record was committed."""
+    """Wall and processor seconds from the first partition's beginning to count to the last record's commit."""
     began = None
+    processor_began = 0.0
     deadline = time.monotonic() + START_LIMIT_S
     while True:
         if not process.is_alive():
@@ -73,11 +77,17 @@ def _times(process: ManagedProcess, ready_file: Path, records: int, limit_s: flo
         now = time.monotonic()
         if began is None and any(one["state"] == "counting" for one in partitions):
             began, deadline = now, now + limit_s
+            processor_began = _processor_seconds(process)
         if began is not None and sum(one["next_offset"] or 0 for one in partitions) >= records:
-            return began, now
+            return now - began, _processor_seconds(process) - processor_began
         if now > deadline:
             raise RuntimeError("the worker was not done in time")
         time.sleep(POLL_S)
+
+
+def _processor_seconds(process: ManagedProcess) -> float:
+    times = psutil.Process(process.pid).cpu_times()
+    return float(times.user + times.system)
 
 
 def _partitions(ready_file: Path) -> list[dict[str, Any]]:
