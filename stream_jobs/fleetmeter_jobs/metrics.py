@@ -102,6 +102,11 @@ class _Statuses(Collector):
 _GAUGES: tuple[tuple[str, str, Callable[[PartitionStatus], float | None]], ...] = (
     ("fleetmeter_position", "Committed position.", lambda status: status.next_offset),
     (
+        "fleetmeter_lag_offsets",
+        "Offsets between the committed position and the log's end.",
+        lambda status: status.lag,
+    ),
+    (
         "fleetmeter_watermark_age_seconds",
         "How far the watermark is behind this machine's clock.",
         lambda status: time.time() - status.watermark_us / 1e6 if status.watermark_us else None,

@@ -26,6 +26,8 @@ class PartitionStatus:
     state: State = State.STARTING
     next_offset: int | None = None
     """The committed position."""
+    log_end: int | None = None
+    """Where the log ended when it was last fetched from."""
     watermark_us: int = 0
     """Largest event time seen, or later while the partition is idle; microseconds since the epoch."""
     committed_at_s: float | None = None
@@ -34,6 +36,11 @@ class PartitionStatus:
     inbox_bytes: int = 0
     error: str | None = None
     domain: str | None = None
+
+    @property
+    def lag(self) -> int | None:
+        """Offsets between the committed position and the log's end, as far as known."""
+        return None if self.log_end is None or self.next_offset is None else self.log_end - self.next_offset
 
     def failed(self, state: State, error: BaseException) -> None:
         """Enter a state because of an error."""

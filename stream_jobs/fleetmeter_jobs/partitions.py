@@ -28,11 +28,14 @@ class Partitions:
         self._revoke_limit_s = revoke_limit_s
         self._processors: dict[TP, Processor] = {}
         self._assigned: set[TP] = set()
+        self._ended = False
         self.joined = False
         """Whether the consumer group has given this worker an assignment (maybe an empty one) that holds."""
 
     async def on_assigned(self, assigned: Iterable[TP]) -> None:
         """Start counting these partitions, and no others."""
+        if self._ended:
+            return
         self._assigned = set(assigned)
         for tp in self._processors.keys() - self._assigned:
             del self._processors[tp]
@@ -50,7 +53,8 @@ class Partitions:
         await self._stop(set(revoked), self._revoke_limit_s)
 
     async def stop(self, limit_s: float) -> bool:
-        """Commit what was ingested of all. False if a commit is not confirmed in time."""
+        """Commit what was ingested of all, and start no more. False if a commit is not confirmed in time."""
+        self._ended = True
         return await self._stop(set(self._assigned), limit_s)
 
     async def _stop(self, tps: set[TP], limit_s: float) -> bool:

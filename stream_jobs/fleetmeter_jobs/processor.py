@@ -53,6 +53,7 @@ class Log(Protocol):
     def hold(self, tp: TP) -> None: ...
     def release(self, tp: TP) -> None: ...
     def drained_at_ms(self, tp: TP, position: int) -> int | None: ...
+    def log_end(self, tp: TP) -> int | None: ...
     def trouble(self, tp: TP) -> JobError | None: ...
     async def log_bounds(self, tp: TP) -> tuple[int, int]: ...
     async def header_at(self, tp: TP, offset: int) -> LastBatch | None: ...
@@ -120,6 +121,7 @@ class Processor:
         self._clock = clock
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
+        self._abandoned = False
         self._wake = asyncio.Event()
         # From the last start on:
         self._positioning = 0
@@ -143,6 +145,7 @@ class Processor:
         """What the partition is doing now."""
         if self._status.state is not State.COUNTING:
             return self._status
+        self._status.log_end = self._kafka.log_end(self._tp)
         trouble = self._ledger.trouble or self._kafka.trouble(self._tp)
         if trouble is None:
             return self._status
@@ -173,12 +176,13 @@ class Processor:
         outcome of the commit in flight is read back by whoever starts next."""
         self._stopping = True
         self._positioning = 0
-        self._kafka.stop_at(self._tp)
+        self._stop_reading()
         self._wake.set()
         if self._task is None:
             return True
         done, _ = await asyncio.wait([self._task], timeout=limit_s)
         if not done:
+            self._abandoned = True  # from here on another processor may read the partition
             self._ledger.abandon()
             self._core = None
             log.warning("%s: the last commit is not confirmed after %.1f s; abandoned", self.partition, limit_s)
@@ -224,7 +228,7 @@ class Processor:
         if not task.cancelled() and (defect := task.exception()) is not None:
             log.error("%s stops: a defect of fleetmeter, please report it", self.partition, exc_info=defect)
             self._core = None
-            self._kafka.stop_at(self._tp)
+            self._stop_reading()
             self._status.failed(State.STOPPED, defect)
 
     async def _begin(self) -> None:
@@ -246,6 +250,8 @@ class Processor:
         log.info("%s: counting from offset %s (log %s..%s)", self.partition, position.next_offset, log_start, log_end)
 
     def _seek(self, offset: int) -> None:
+        if self._stopping:
+            return
         self._inbox.clear()
         self._status.inbox_bytes = 0
         self._holding = False
@@ -253,7 +259,7 @@ class Processor:
 
     async def _drop(self) -> None:
         """Forget everything that was not committed. Waits for a commit in flight: the next start must not race it."""
-        self._kafka.stop_at(self._tp)
+        self._stop_reading()
         self._core = None
         self._positioning = 0
         self._inbox.clear()
@@ -264,6 +270,10 @@ class Processor:
             if (error := self._flight.exception()) is not None:
                 log.info("%s: the commit in flight ended with: %s", self.partition, error)
             self._flight = None
+
+    def _stop_reading(self) -> None:
+        if not self._abandoned:
+            self._kafka.stop_at(self._tp)
 
     async def _wait_after(self, failures: int) -> None:
         longest = min(self._limits.retry_wait_limit_s, self._limits.retry_wait_s * 2.0 ** min(failures - 1, 30))
@@ -288,7 +298,7 @@ class Processor:
     async def _ingest(self) -> None:
         fetch, acknowledge = self._inbox.popleft()
         self._status.inbox_bytes -= fetch.payload_bytes
-        if self._holding and self._status.inbox_bytes < self._limits.inbox_bytes // 2:
+        if self._holding and not self._stopping and self._status.inbox_bytes < self._limits.inbox_bytes // 2:
             self._holding = False
             self._kafka.release(self._tp)
         if fetch.failure is not None:

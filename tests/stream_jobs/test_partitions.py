@@ -78,9 +78,19 @@ async def test_a_processor_that_did_not_end_in_time_is_not_used_again() -> None:
     partitions, made = _partitions()
     await partitions.on_assigned(_tps(1))
     made[0].confirms = False
-    assert not await partitions.stop(0.5)
+    await partitions.on_revoked(_tps(1))
     await partitions.on_assigned(_tps(1))
-    assert [processor.calls for processor in made] == [["start", ("stop", 0.5)], ["start"]]
+    assert [processor.calls for processor in made] == [["start", ("stop", 3.0)], ["start"]]
+
+
+async def test_a_stop_says_whether_all_was_confirmed_and_a_late_assignment_starts_nothing() -> None:
+    partitions, made = _partitions()
+    await partitions.on_assigned(_tps(1, 2))
+    made[1].confirms = False
+    assert not await partitions.stop(0.5)
+    await partitions.on_assigned(_tps(1, 2))
+    assert [processor.calls for processor in made] == [["start", ("stop", 0.5)]] * 2
+    assert await partitions.stop(0.5)
 
 
 async def test_ready_means_joined_and_all_counting() -> None:

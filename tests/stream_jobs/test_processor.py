@@ -411,6 +411,9 @@ async def test_a_stop_gives_up_on_a_ledger_that_does_not_answer(world: World) ->
     successor = world.processor()
     successor.start()
     await eventually(lambda: world.committed() == 20)
+    assert await processor.stop(DEADLINE_S)  # what was left of it has come to its end, and left the log alone
+    world.log.append([b"still read"])
+    await eventually(lambda: world.committed() == 21)
     assert world.totals() == world.oracle()
 
 

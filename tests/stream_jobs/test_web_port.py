@@ -62,7 +62,7 @@ async def test_a_taken_port_is_an_error(unused_tcp_port: int) -> None:
 
 async def test_metrics_add_up_what_was_committed_and_show_states() -> None:
     metrics = Metrics()
-    status = PartitionStatus(State.COUNTING, next_offset=30, pending_events=5)
+    status = PartitionStatus(State.COUNTING, next_offset=30, log_end=42, pending_events=5)
     metrics.watch(lambda: {2: status})
     observer = PartitionMetrics(metrics, 2)
     flush = SimpleNamespace(accepted=7, duplicates=2, rejected=1, unknown_fields=4, overflowed_labels=3)
@@ -83,6 +83,7 @@ async def test_metrics_add_up_what_was_committed_and_show_states() -> None:
     assert samples["fleetmeter_commit_errors_total", ""] == samples["fleetmeter_commit_ghosts_total", ""] == 1
     assert samples["fleetmeter_partition_restarts_total", "gap"] == 1
     assert samples["fleetmeter_position", ""] == 30
+    assert samples["fleetmeter_lag_offsets", ""] == 12
     assert samples["fleetmeter_pending_events", ""] == 5
     assert samples["fleetmeter_partition_state", "counting"] == 1
     assert samples["fleetmeter_partition_state", "stopped"] == 0

@@ -204,6 +204,10 @@ class Consumer(base.Consumer):  # type: ignore[misc]
         """When the broker last said that the partition has nothing after `position`; None if it has."""
         return self.kafka.drained_at_ms(_kafka_tp(tp), position)
 
+    def log_end(self, tp: TP) -> int | None:
+        """Where the log ended at the last fetch; None before the first."""
+        return self.kafka.log_end(_kafka_tp(tp))
+
     # Messages
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:  # noqa: ASYNC109  (Faust's signature)
@@ -301,7 +305,7 @@ class Consumer(base.Consumer):  # type: ignore[misc]
         return cast("set[TP]", base.ensure_TPset(self.kafka.assignment()))
 
     def highwater(self, tp: TP) -> int:
-        return self.kafka.highwater(_kafka_tp(tp)) or 0
+        return self.log_end(tp) or 0
 
     def topic_partitions(self, topic: str) -> int | None:
         partitions = self.kafka.partitions_for_topic(topic)

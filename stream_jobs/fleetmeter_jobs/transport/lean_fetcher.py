@@ -223,11 +223,19 @@ class LeanConsumer(AIOKafkaConsumer):  # type: ignore[misc]
     def drained_at_ms(self, tp: TopicPartition, position: int) -> int | None:
         """When (this machine's clock, epoch ms) the broker last said that its log ends at `position`; None if there is
         more."""
-        assignment = self._subscription.subscription and self._subscription.subscription.assignment
-        state = assignment.state_value(tp) if assignment else None
+        state = self._state(tp)
         if state is None or state.highwater is None or state.highwater > position:
             return None
         return int(state.timestamp)
+
+    def log_end(self, tp: TopicPartition) -> int | None:
+        """Where the log ended at the last fetch; None before the first."""
+        state = self._state(tp)
+        return None if state is None else state.highwater
+
+    def _state(self, tp: TopicPartition) -> Any:
+        assignment = self._subscription.subscription and self._subscription.subscription.assignment
+        return assignment.state_value(tp) if assignment else None
 
     async def log_bounds(self, tp: TopicPartition) -> tuple[int, int]:
         """(first offset, offset after the last one that read_committed may see). Raises KafkaUnavailableError."""

@@ -92,6 +92,10 @@ class ToyLog:
         assert tp == self.tp
         return self.drained_ms if position >= self.end else None
 
+    def log_end(self, tp: TP) -> int | None:
+        assert tp == self.tp
+        return self.end
+
     def trouble(self, tp: TP) -> JobError | None:
         assert tp == self.tp
         return KafkaUnavailableError("the toy broker is away") if self.away else None
