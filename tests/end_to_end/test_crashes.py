@@ -31,14 +31,14 @@ class Stream(threading.Thread):
 
     def __init__(self, bootstrap: str) -> None:
         super().__init__(name="stream", daemon=True)
-        self._bootstrap = bootstrap
+        self.address = bootstrap
         self._over = threading.Event()
         self.oracle = Oracle(CONFIG.events)
         self.error: BaseException | None = None
 
     def run(self) -> None:
         try:
-            sender = RecordSender(self._bootstrap, "fleetmeter.usage")
+            sender = RecordSender(self.address, "fleetmeter.usage")
             for record in records(CONFIG, micros_of(datetime.now(UTC))):
                 if self._over.is_set():
                     break
