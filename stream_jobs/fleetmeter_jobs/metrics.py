@@ -15,7 +15,7 @@ from fleetmeter_jobs.ledger.context import CommitObserver
 from fleetmeter_jobs.ledger.errors import StoreUnavailableError
 from fleetmeter_jobs.partition_status import PartitionStatus, State
 from fleetmeter_jobs.pending import Pending
-from fleetmeter_jobs.processor import Observer
+from fleetmeter_jobs.processor_seams import Observer
 
 _SECONDS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
 

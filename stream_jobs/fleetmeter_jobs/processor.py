@@ -20,9 +20,9 @@ import logging
 import random
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 from faust.types import TP
 
@@ -30,10 +30,11 @@ from fleetmeter_jobs.continuity import continue_from
 from fleetmeter_jobs.errors import JobError, OffsetGapError
 from fleetmeter_jobs.ledger.commit import Committed, Lost
 from fleetmeter_jobs.ledger.errors import CommitAbandonedError
-from fleetmeter_jobs.ledger.position import PartitionId, Position
-from fleetmeter_jobs.log_check import LastBatch, check_log
+from fleetmeter_jobs.ledger.position import Position
+from fleetmeter_jobs.log_check import check_log
 from fleetmeter_jobs.partition_status import PartitionStatus, State
 from fleetmeter_jobs.pending import Pending
+from fleetmeter_jobs.processor_seams import Acknowledge, Ledger, Limits, Log, Observer
 from fleetmeter_jobs.record_batch import Fetch
 from fleetmeter_jobs.threads import Threads
 
@@ -41,60 +42,6 @@ log = logging.getLogger(__name__)
 
 _SIDE_BYTES_LIMIT = 32 * 1024 * 1024
 """Rejected payloads and facts that wait in memory for a flush; more of them is a reason to flush."""
-
-Acknowledge = Callable[[], Awaitable[Any]]
-
-
-class Log(Protocol):
-    """A worker's view of Kafka (`transport.consumer.Consumer`); called from the event loop."""
-
-    def start_at(self, tp: TP, offset: int) -> int: ...
-    def stop_at(self, tp: TP) -> None: ...
-    def hold(self, tp: TP) -> None: ...
-    def release(self, tp: TP) -> None: ...
-    def drained_at_ms(self, tp: TP, position: int) -> int | None: ...
-    def log_end(self, tp: TP) -> int | None: ...
-    def trouble(self, tp: TP) -> JobError | None: ...
-    async def log_bounds(self, tp: TP) -> tuple[int, int]: ...
-    async def header_at(self, tp: TP, offset: int) -> LastBatch | None: ...
-
-
-class Ledger(Protocol):
-    """One partition's side of the ledger (`partition_ledger.PartitionLedger`); its calls block and run in threads."""
-
-    @property
-    def partition(self) -> PartitionId: ...
-    @property
-    def trouble(self) -> JobError | None: ...
-    def topic_id(self) -> str: ...
-    def open(self, log_start: int, topic_id: str) -> Position: ...
-    def restore(self, position: Position) -> Any: ...
-    def commit(self, previous: Position, pending: Pending, flush: Any, topic_id: str) -> Committed | Lost: ...
-    def advance_watermark(self, watermark_us: int, next_offset: int) -> None: ...
-    def abandon(self) -> None: ...
-
-
-class Observer:
-    """Sees what a processor does; metrics count with it."""
-
-    def committed(self, pending: Pending, flush: Any, outcome: Committed, seconds: float) -> None:
-        """A flush is in the ledger."""
-
-    def restarted(self, reason: str) -> None:
-        """The state in memory was dropped: `lost`, `gap`, or an error's domain."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """When to flush, how much to hold, how long to wait."""
-
-    flush_interval_s: float = 1.0
-    flush_events: int = 500_000
-    flush_groups: int = 200_000
-    watermark_interval_s: float = 5.0
-    inbox_bytes: int = 64 * 1024 * 1024
-    retry_wait_s: float = 0.2
-    retry_wait_limit_s: float = 15.0
 
 
 class _StartAgain(Exception):

@@ -33,7 +33,8 @@ from fleetmeter_jobs.metrics import Metrics, PartitionMetrics
 from fleetmeter_jobs.partition_ledger import PartitionLedger
 from fleetmeter_jobs.partition_status import PartitionStatus
 from fleetmeter_jobs.partitions import Partitions
-from fleetmeter_jobs.processor import Limits, Processor
+from fleetmeter_jobs.processor import Processor
+from fleetmeter_jobs.processor_seams import Limits
 from fleetmeter_jobs.settings import Settings
 from fleetmeter_jobs.threads import Threads
 from fleetmeter_jobs.web import WebPort

@@ -17,7 +17,8 @@ from fleetmeter_jobs.kafka_topic import countable_topic_id
 from fleetmeter_jobs.ledger.position import Counts, PartitionId
 from fleetmeter_jobs.partition_ledger import PartitionLedger
 from fleetmeter_jobs.partitions import Partitions
-from fleetmeter_jobs.processor import Limits, Processor
+from fleetmeter_jobs.processor import Processor
+from fleetmeter_jobs.processor_seams import Limits
 from fleetmeter_jobs.settings import Settings
 from fleetmeter_jobs.threads import Threads
 from fleetmeter_local import RunningKafka

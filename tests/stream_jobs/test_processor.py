@@ -22,7 +22,8 @@ from fleetmeter_jobs.ledger.errors import StoreRejectedError
 from fleetmeter_jobs.ledger.position import Counts, PartitionId
 from fleetmeter_jobs.partition_ledger import PartitionLedger
 from fleetmeter_jobs.partition_status import State
-from fleetmeter_jobs.processor import Limits, Processor
+from fleetmeter_jobs.processor import Processor
+from fleetmeter_jobs.processor_seams import Limits
 from fleetmeter_jobs.record_batch import RecordBatch
 from fleetmeter_jobs.settings import Settings
 from fleetmeter_jobs.threads import Threads
