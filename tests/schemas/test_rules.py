@@ -4,11 +4,22 @@ from typing import Any
 
 import pytest
 from fleetmeter_schemas.reasons import Reason
-from fleetmeter_schemas.rules import AbsentWhen, NotAbove, PartsWithin, RequiredWhen, Rule, first_violation
+from fleetmeter_schemas.rules import (
+    AbsentWhen,
+    NearEventTime,
+    NotAbove,
+    PartsWithin,
+    RequiredWhen,
+    Rule,
+    first_violation,
+    first_violation_at,
+)
 
 PARTS = PartsWithin(("a", "b"), "whole")
 ABOVE = NotAbove("low", "high")
 REQUIRED = RequiredWhen("who", "kind", ("seat", "deploy"))
+NEAR = NearEventTime("start", 400 * 86_400_000_000, 300_000_000)
+NOON_US = 1_772_366_400_000_000  # 2026-03-01T12:00:00Z
 ABSENT = AbsentWhen("steps", "mode", ("autoregressive",))
 
 
@@ -70,3 +81,29 @@ def test_the_first_broken_rule_counts() -> None:
     assert second is not None
     assert (first.field, second.field) == ("low", "a")
     assert first_violation((), values) is None
+
+
+@pytest.mark.parametrize("start", [None, "", "2025-01-25T12:00:00Z", "2026-03-01T14:05:00+02:00"])
+def test_a_time_near_the_event_is_kept(start: str | None) -> None:
+    assert NEAR.check_at({"start": start}, NOON_US) is None
+    assert NEAR.check_at({}, NOON_US) is None
+
+
+@pytest.mark.parametrize(
+    ("start", "reason", "words"),
+    [
+        ("2025-01-25T11:59:59.999999Z", Reason.TOO_OLD, "more than 400 days before the event's time"),
+        ("2026-03-01T12:05:00.000001Z", Reason.IN_FUTURE, "more than 300 s after the event's time"),
+    ],
+)
+def test_a_time_far_from_the_event_is_refused(start: str, reason: Reason, words: str) -> None:
+    violation = first_violation_at((PARTS, NEAR), {"start": start, "a": 1}, NOON_US)
+    assert violation is not None
+    assert (violation.field, violation.reason) == ("start", reason)
+    assert words in violation.sentence
+    assert start in violation.sentence
+
+
+def test_only_rules_with_a_time_are_judged_by_it() -> None:
+    assert first_violation((NEAR,), {"start": "1999-01-01T00:00:00Z"}) is None
+    assert first_violation_at((PARTS,), {"a": 1}, NOON_US) is None
