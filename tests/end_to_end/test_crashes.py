@@ -48,6 +48,11 @@ class Stream(threading.Thread):
         except BaseException as error:  # noqa: BLE001  (a thread's end is told to the test)
             self.error = error
 
+    def flows(self) -> bool:
+        """True; raises what ended the stream, if something did."""
+        assert self.is_alive(), self.error
+        return True
+
     def end(self) -> None:
         """Sends no more, and waits until the broker has acknowledged what was sent."""
         self._over.set()
@@ -78,13 +83,13 @@ def is_new(fleetmeter: Commands, part: str, gone: int) -> bool:
 def test_every_process_may_be_killed_in_mid_stream(fleetmeter: Commands, tmp_path: Path) -> None:
     stream = Stream(fleetmeter("config")["kafka_bootstrap"]["value"])
     stream.start()
-    wait_until(lambda: committed(fleetmeter) > 0, "the first events are committed")
+    wait_until(lambda: stream.flows() and committed(fleetmeter) > 0, "the first events are committed")
     for part in ("worker-1", "clickhouse", "kafka"):
         gone = fleetmeter.kill(part)
         wait_until(lambda part=part, gone=gone: is_new(fleetmeter, part, gone), f"{part} is started again", 120)
         before = committed(fleetmeter)
         wait_until(lambda before=before: committed(fleetmeter) > max(before, 0), f"counting goes on without {part}")
-        assert stream.is_alive(), stream.error
+        assert stream.flows()
     stream.end()
     oracle = tmp_path / "oracle.json"
     write_oracle(oracle, stream.oracle.as_dict(complete=True))
