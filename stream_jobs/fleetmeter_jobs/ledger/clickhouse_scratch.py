@@ -56,6 +56,7 @@ def clickhouse_scratch(http: ClickHouseHttp, ledger: str = "ledger") -> Iterator
         "SELECT name FROM system.tables WHERE database = currentDatabase() AND startsWith(name, {prefix:String}) "
         "AND metadata_modification_time < now() - {age:UInt32}",
         parameters={"prefix": _PREFIX, "age": _LEFTOVER_S},
+        settings=READ_SETTINGS,
     )
     for (name,) in leftovers:
         http.execute(f"DROP TABLE IF EXISTS {name}")

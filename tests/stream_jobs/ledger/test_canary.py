@@ -154,6 +154,29 @@ def test_on_clickhouse(clickhouse_http: ClickHouseHttp, override: dict[str, str 
     assert clickhouse_http.rows("SELECT count() FROM ledger") == [[0]]
 
 
+class Hostile(ClickHouseHttp):
+    """A server whose profile has the worst defaults; what a statement sets itself comes before them."""
+
+    def execute(self, statement: str, **options: Any) -> bytes:
+        defaults = {
+            "async_insert": 1,
+            "insert_deduplicate": 0,
+            "deduplicate_insert": "disable",
+            "deduplicate_insert_select": "disable",
+            "use_strict_insert_block_limits": 1,
+            "max_insert_block_size": 1000,
+            "max_insert_threads": 4,
+            "use_query_cache": 1,
+        }
+        return super().execute(statement, **{**options, "settings": {**defaults, **(options.get("settings") or {})}})
+
+
+@pytest.mark.clickhouse
+def test_what_is_pinned_holds_against_a_hostile_profile(clickhouse_http: ClickHouseHttp) -> None:
+    clickhouse_http.__class__ = Hostile
+    prove_store(lambda: clickhouse_scratch(clickhouse_http))
+
+
 @pytest.mark.clickhouse
 def test_rival_canaries_do_not_meet(clickhouse_http: ClickHouseHttp) -> None:
     with ThreadPoolExecutor(2) as pool:

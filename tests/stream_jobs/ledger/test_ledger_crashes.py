@@ -8,9 +8,8 @@ import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import clickhouse_connect
@@ -38,6 +37,8 @@ pytestmark = pytest.mark.clickhouse
 PARTITION = PartitionId("fleetmeter.usage", 0)
 LOG = SampleLog(PARTITION, 0, 400, seed=11)
 DEADLINE_S = 90.0
+RENAMES = "rename,renameat,renameat2"
+"""A part appears by one of them, after its token was logged."""
 
 
 class Watcher(CommitObserver):
@@ -129,20 +130,22 @@ def test_kill_9_of_clickhouse_while_rivals_commit(server: RunningClickHouse) -> 
 
 
 @contextmanager
-def tampered(store: ClickHouseStore, pid: int, action: str, log: Path) -> Iterator[Callable[[], None]]:
-    """The renames that make parts of the ledger appear are tampered with as strace's `inject` says, until the given
-    function is called. The token of the insert has been logged by then."""
+def tampered(
+    store: ClickHouseStore, pid: int, calls: str, action: str, log: Path, blocks: Iterable[int] = range(1, 20)
+) -> Iterator[Callable[[], None]]:
+    """System calls on the folders of parts that are being made (of the given inserts, counted from 1) are tampered with
+    as strace's `inject` says, until the given function is called."""
     strace = shutil.which("strace")
     if strace is None:
         pytest.skip("strace is not installed")
     (((folder,),),) = store.http.rows(
         "SELECT data_paths FROM system.tables WHERE database = currentDatabase() AND name = 'ledger'"
     )
-    month, renames = table_partition_of(APPEND_TIME_MS), "rename,renameat,renameat2"
-    parts = [f"{folder}tmp_insert_{month}_{block}_{block}_1/" for block in range(1, 20)]
-    paths = [argument for part in parts for argument in ("-P", part)]
+    month = table_partition_of(APPEND_TIME_MS)
+    parts = [f"{folder}tmp_insert_{month}_{block}_{block}_1/" for block in blocks]
+    paths = [argument for part in parts for argument in ("-P", part, "-P", part.rstrip("/"))]
     tracer = subprocess.Popen(
-        [strace, "-f", "-o", str(log), *paths, "-e", f"inject={renames}:{action}", "-p", str(pid)],
+        [strace, "-f", "-o", str(log), *paths, "-e", f"inject={calls}:{action}", "-p", str(pid)],
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -155,7 +158,11 @@ def tampered(store: ClickHouseStore, pid: int, action: str, log: Path) -> Iterat
     def stop() -> None:
         if tracer.poll() is None:
             tracer.send_signal(signal.SIGINT)
-            tracer.wait(20)
+            try:
+                tracer.wait(5)
+            except subprocess.TimeoutExpired:
+                tracer.kill()
+                tracer.wait(20)
 
     try:
         yield stop
@@ -168,7 +175,7 @@ def test_a_full_disk_at_the_rename_leaves_a_ghost_that_is_overcome(server: Runni
     context = new_context(watcher)
     start = ensure_position(store, PARTITION, LOG.start, "topic-id", APPEND_TIME_MS, context)
     assert server.pid is not None
-    with tampered(store, server.pid, "error=ENOSPC", tmp_path / "strace") as stop:
+    with tampered(store, server.pid, RENAMES, "error=ENOSPC", tmp_path / "strace") as stop:
         watcher.on_failed = stop
         outcome = commit(store, LOG.flush(start, 30, "mine"), context)
     assert isinstance(outcome, Committed)
@@ -184,7 +191,7 @@ def test_death_between_token_and_part_leaves_a_ghost_that_is_overcome(
     context = new_context(watcher)
     start = ensure_position(store, PARTITION, LOG.start, "topic-id", APPEND_TIME_MS, context)
     assert server.pid is not None
-    with tampered(store, server.pid, "signal=SIGKILL:error=EIO", tmp_path / "strace") as stop:
+    with tampered(store, server.pid, RENAMES, "signal=SIGKILL:error=EIO", tmp_path / "strace") as stop:
 
         def revive() -> None:
             stop()
@@ -198,19 +205,24 @@ def test_death_between_token_and_part_leaves_a_ghost_that_is_overcome(
     assert_counted_once(store, 30)
 
 
-def test_a_slow_rename_outlives_its_client_and_is_not_doubled(server: RunningClickHouse, tmp_path: Path) -> None:
-    """The client gives up, tries again with the same token, and both end as one commit."""
+def test_an_insert_that_outlives_its_client_is_not_doubled(server: RunningClickHouse, tmp_path: Path) -> None:
+    """It is stuck between guard and token when its client gives up and tries again; then it comes to its end."""
     patient, watcher = new_store(server), Watcher()
     start = ensure_position(patient, PARTITION, LOG.start, "topic-id", APPEND_TIME_MS, new_context(watcher))
     http = ClickHouseHttp(server.url, server.user, server.password, "fleetmeter", timeout_s=1.0, answer_margin_s=0.5)
+    hasty = ClickHouseStore(http)
     assert server.pid is not None
-    with tampered(patient, server.pid, "delay_enter=4000000", tmp_path / "strace") as stop:
-        watcher.on_failed = stop
-        outcome = commit(ClickHouseStore(http), LOG.flush(start, 30, "mine"), new_context(watcher))
-    assert isinstance(outcome, Committed)
-    assert outcome.errors >= 1
+    stuck = tmp_path / "strace"
+    with tampered(patient, server.pid, "mkdir,mkdirat", "delay_enter=5000000", stuck, blocks=[2]):
+        outcome = commit(hasty, LOG.flush(start, 30, "mine"), new_context(watcher))
+        assert isinstance(outcome, Committed)
+        assert outcome.errors >= 1, stuck.read_text()
+        assert_counted_once(patient, 30)
+        deadline = time.monotonic() + DEADLINE_S
+        while patient.http.rows("SELECT count() FROM system.processes WHERE query LIKE 'INSERT%'") != [[0]]:
+            assert time.monotonic() < deadline
+    assert "DELAYED" in stuck.read_text()
     assert_counted_once(patient, 30)
-    # And it stays so: nothing lands later.
-    again = commit(patient, replace(LOG.flush(outcome.position, 40, "next")), new_context(Watcher()))
+    again = commit(patient, LOG.flush(outcome.position, 40, "next"), new_context(Watcher()))
     assert isinstance(again, Committed)
     assert_counted_once(patient, 40)
