@@ -38,12 +38,12 @@ class Stream(threading.Thread):
 
     def run(self) -> None:
         try:
-            sender = RecordSender(self.address, "fleetmeter.usage")
-            for record in records(CONFIG, micros_of(datetime.now(UTC))):
+            sender = RecordSender(self.address, "fleetmeter.usage", self.oracle.acknowledge)
+            for key, value, items in records(CONFIG, micros_of(datetime.now(UTC))):
                 if self._over.is_set():
                     break
-                sender.send(record.key, record.value, record, self.oracle.acknowledge)
-                sender.pause(len(record.items) / EVENTS_PER_S)
+                sender.send(key, value, items)
+                sender.pause(len(items) / EVENTS_PER_S)
             sender.finish()
         except BaseException as error:  # noqa: BLE001  (a thread's end is told to the test)
             self.error = error
