@@ -94,4 +94,4 @@ def test_lists_come_as_commas_and_empty_variables_are_not_given(monkeypatch: pyt
 
 def test_settings_do_not_change() -> None:
     with pytest.raises(ValidationError):
-        Settings.load().topic = "other"
+        Settings.load().topic = "other"  # type: ignore[misc]

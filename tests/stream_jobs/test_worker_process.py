@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from fleetmeter_doubles.worker_processes import DEADLINE_S, Pipeline, eventually, new_pipeline
+from fleetmeter_doubles.worker_processes import DEADLINE_S, Pipeline, WorkerProcess, eventually, new_pipeline
 from fleetmeter_local import RunningClickHouse, RunningKafka
 
 pytestmark = [pytest.mark.kafka, pytest.mark.clickhouse, pytest.mark.timeout(240)]
@@ -139,25 +139,35 @@ def test_a_clickhouse_that_is_killed_is_waited_for_and_health_says_so(
     pipeline.check()
 
 
-def test_a_worker_that_is_told_to_stop_while_clickhouse_is_away_ends_in_time_and_says_what_is_open(
+def test_an_end_while_clickhouse_is_away_is_in_time_or_at_once_and_loses_nothing(
     kafka: RunningKafka, clickhouse_factory: Callable[[], RunningClickHouse], make_pipeline: MakePipeline
 ) -> None:
     store = clickhouse_factory()
-    pipeline = make_pipeline(kafka, store)
-    worker = pipeline.start_worker(shutdown_limit_s=1, rebalance_limit_s=1)
-    eventually(lambda: worker.ready(partitions=1), "ready")
+    pipeline = make_pipeline(kafka, store, partitions=2)
+    short = pipeline.start_worker(shutdown_limit_s=1)
+    long = pipeline.start_worker(shutdown_limit_s=300)
+    eventually(lambda: short.ready(partitions=1) and long.ready(partitions=1), "ready")
     store.kill()
-    pipeline.send(100)
-    eventually(lambda: worker.health()["partitions"]["0"]["state"] == "waiting", "health tells")
-    assert worker.end(signal.SIGTERM) == 3
-    assert "the last commit is not confirmed" in worker.log.read_text()
-    impatient = pipeline.start_worker(shutdown_limit_s=60)
-    eventually(lambda: "waiting: " in impatient.log.read_text(), "waits for ClickHouse")
-    assert impatient.end(signal.SIGTERM) == 0, impatient.log.read_text()
+    pipeline.send(100, partitions=2)
+    for worker in (short, long):
+        eventually(lambda: _states(worker) == ["waiting"], "health tells")  # noqa: B023  (waited for here)
+    assert short.end(signal.SIGTERM) == 3
+    assert "the last commit is not confirmed" in short.log.read_text()
+    eventually(lambda: set(_states(long)) == {"waiting"}, "the rest waits")
+    long.process.send_signal(signal.SIGTERM)
+    eventually(lambda: "SIGTERM: committing" in long.log.read_text(), "it heard the first")
+    assert long.end(signal.SIGTERM) == 128 + signal.SIGTERM
+    waiting = pipeline.start_worker()
+    eventually(lambda: "waiting: " in waiting.log.read_text(), "waits for ClickHouse before it begins")
+    assert waiting.end(signal.SIGTERM) == 0, waiting.log.read_text()
     store.restart()
     successor = pipeline.start_worker(drain=True)
     assert successor.process.wait(DEADLINE_S) == 0, successor.log.read_text()
     pipeline.check()
+
+
+def _states(worker: WorkerProcess) -> list[str]:
+    return [partition["state"] for partition in worker.health()["partitions"].values()]
 
 
 def test_a_compacted_topic_is_refused(

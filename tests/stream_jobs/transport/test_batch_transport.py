@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -30,7 +30,7 @@ def _producer(kafka: RunningKafka, **options: Any) -> Producer:
     return Producer({"bootstrap.servers": kafka.bootstrap, "linger.ms": 5, **options})
 
 
-def _send(producer: Producer, topic: str, values: list[bytes | None], partition: int = 0) -> None:
+def _send(producer: Producer, topic: str, values: Sequence[bytes | None], partition: int = 0) -> None:
     for value in values:
         producer.produce(topic, value, partition=partition)
 

@@ -102,7 +102,9 @@ def test_the_same_records_survive_as_with_aiokafka(
     batch: MakeBatch, marker: MakeBatch, steps: list[tuple[int, str, int]], data: st.DataObject
 ) -> None:
     """Whatever transactions run and fail side by side: values and next position are those of aiokafka's own code."""
-    raw, offset, first_end, open_since, aborted = b"", 0, 0, {}, []
+    raw, offset, first_end = b"", 0, 0
+    open_since: dict[int, int] = {}
+    aborted: list[tuple[int, int]] = []
     for producer, kind, count in steps:
         if kind == "data" or producer == -1:
             values = [b"%d" % (offset + i) for i in range(count)]
