@@ -1,7 +1,7 @@
 """The native core of fleetmeter: parse, judge, deduplicate and aggregate usage events, in Rust, without the GIL.
 
-`Core` is the state of one Kafka partition: `ingest` takes record values, `flush` gives the deltas since the last flush as
-Arrow, and the new ids as a blob that belongs in the same commit. The contract of each call stands in `_core.pyi`.
+`Core` is the state of one Kafka partition: `ingest` takes record values, `flush` gives the deltas since the last flush
+as Arrow, and the new ids as a blob that belongs in the same commit. The contract of each call stands in `_core.pyi`.
 
 Needs the compiled extension; where the install found no Rust toolchain, importing this package says how to get it.
 """

@@ -1,7 +1,10 @@
+# ruff: noqa: PYI021 -- the compiled module has no other place for its contract
 """The compiled core. Times are microseconds since 1970-01-01T00:00:00Z unless a name says otherwise."""
 
 from collections.abc import Sequence
 from typing import Any, Final, final
+
+__all__ = ["REASONS", "ArrowBatch", "Core", "Flush", "Ingested", "explain_reason"]
 
 REASONS: Final[dict[int, str]]
 """Reason codes and their stable names, as in `fleetmeter_schemas.reasons`."""
@@ -13,8 +16,8 @@ def explain_reason(code: int) -> str:
 class Core:
     """Judges, deduplicates and aggregates the events of one (topic, partition, epoch).
 
-    One thread at a time may call it (another one gets RuntimeError at once); the GIL is released while it works. After an
-    error inside (a bug) it refuses further calls: make a new one and `restore` it.
+    One thread at a time may call it (another one gets RuntimeError at once); the GIL is released while it works. After
+    an error inside (a bug) it refuses further calls: make a new one and `restore` it.
     """
 
     def __new__(
@@ -37,8 +40,9 @@ class Core:
     def ingest(self, values: list[bytes | None], base_offset: int, append_time_us: int) -> Ingested:
         """Judges and counts record values; `values[i]` has the offset `base_offset + i` (None: no value).
 
-        Either everything of the call is counted or, on an exception, nothing. OverflowError: a sum of one group would pass
-        2^64 - 1; its message names the measure; flush, then call again. TypeError: a value is neither bytes nor None.
+        Either everything of the call is counted or, on an exception, nothing. OverflowError: a sum of one group would
+        pass 2^64 - 1; its message names the measure; flush, then call again. TypeError: a value is neither bytes nor
+        None.
         """
 
     def flush(self) -> Flush:
@@ -97,8 +101,8 @@ class Ingested:
     def rejections(self) -> list[tuple[int, int, int, str, bytes]]:
         """(record_index, event_index, code, field, payload), in order.
 
-        `field` is an attribute, `data.<name>`, an Arrow column, or empty; `payload` the event's own bytes (a line, an array
-        element, a whole record; an Arrow row as a structured CloudEvent).
+        `field` is an attribute, `data.<name>`, or empty; `payload` the event's own bytes (a line, an array element, a
+        whole record; an Arrow row as a structured CloudEvent).
         """
 
     @property
@@ -129,12 +133,13 @@ class Flush:
 
     @property
     def usage(self) -> ArrowBatch:
-        """event_type and account_id (dictionary of utf8), minute (uint32 epoch seconds), each ledger dimension (dictionary
-        of utf8), each ledger measure (uint64), first_offset, next_offset (uint64)."""
+        """event_type and account_id (dictionary of utf8), minute (uint32 epoch seconds), each ledger dimension
+        (dictionary of utf8), each ledger measure (uint64), first_offset, next_offset (uint64)."""
 
     @property
     def subjects(self) -> ArrowBatch:
-        """account_id (utf8), day (uint32 epoch days), subject_kind, subject (utf8), first_seen_us, last_seen_us (int64)."""
+        """account_id (utf8), day (uint32 epoch days), subject_kind, subject (utf8), first_seen_us, last_seen_us
+        (int64); distinct in a flush."""
 
 @final
 class ArrowBatch:

@@ -30,10 +30,10 @@ pub fn stream_of(value: &[u8]) -> Option<&[u8]> {
 
 /// Judges a stream and stages its events.
 pub fn read(call: &mut Call<'_>, record: u32, stream: &[u8]) {
-    let spec = call.spec.clone();
+    let spec = call.spec;
     let most_bytes = (call.record_limit() as u64).saturating_mul(MOST_EXPANSION);
     // The decoder is fed hostile bytes: should it panic, that is a stream that cannot be read, like any other.
-    let decoded = catch_unwind(AssertUnwindSafe(|| decode(&spec, stream, most_bytes)))
+    let decoded = catch_unwind(AssertUnwindSafe(|| decode(spec, stream, most_bytes)))
         .unwrap_or_else(|_| Err(Rejection::whole(Reason::BadArrow)));
     match decoded {
         Err(rejection) => call.reject_record(record, rejection),
@@ -96,7 +96,7 @@ fn judge_row(
     batch: &Batch,
     row: usize,
 ) -> Result<(), Rejection> {
-    let spec = call.spec.clone();
+    let spec = call.spec;
     let missing = |name: &str| Rejection::of(Reason::MissingField, name);
     let id = named("id", batch.id.text(row).ok_or_else(|| missing("id"))?, spec.id_length)?;
     let source = named("source", batch.source.text(row).ok_or_else(|| missing("source"))?, spec.source_length)?;

@@ -1,7 +1,5 @@
 //! The core of one partition: takes records, gives deltas.
 
-use std::sync::Arc;
-
 use arrow_array::RecordBatch;
 
 use crate::aggregate::Groups;
@@ -81,7 +79,7 @@ const MOST_RECORD_BYTES: usize = 1 << 31;
 const LEAST_EVENT_BYTES: u64 = 64;
 
 pub struct Core {
-    spec: Arc<Spec>,
+    spec: Spec,
     options: Options,
     hasher: TableHasher,
     working: Working,
@@ -92,7 +90,7 @@ impl Core {
     pub fn new(spec: &[u8], hash_key: &[u8; 16], options: Options) -> Result<Core, CoreError> {
         check(&options)?;
         let hasher = TableHasher::new(hash_key);
-        let spec = Arc::new(Spec::parse(spec, hasher)?);
+        let spec = Spec::parse(spec, hasher)?;
         let identities = IdentityHasher::new(hash_key);
         let key_width = KEY_HEAD + spec.dimensions.len();
         Ok(Core {

@@ -9,6 +9,8 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 
 const ULID_LENGTH: usize = 26;
 const MAX_SEQUENCE_DIGITS: usize = 18;
+/// Bytes of length, source and id that are usually enough.
+const WHOLE: usize = 128;
 
 /// An event's identity as deduplication remembers it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,9 +60,24 @@ impl IdentityHasher {
 #[inline]
 fn hash(domain: &SipHasher13, source: &[u8], id: &[u8]) -> u128 {
     let mut hasher = *domain;
-    hasher.write(&(source.len() as u32).to_le_bytes());
-    hasher.write(source);
-    hasher.write(id);
+    let length = (source.len() as u32).to_le_bytes();
+    // One piece is hashed faster than three.
+    let mut whole = [0; WHOLE];
+    let (head, rest) = whole.split_at_mut(length.len());
+    head.copy_from_slice(&length);
+    match rest.get_mut(..source.len() + id.len()) {
+        Some(both) => {
+            let (first, second) = both.split_at_mut(source.len());
+            first.copy_from_slice(source);
+            second.copy_from_slice(id);
+            hasher.write(&whole[..length.len() + source.len() + id.len()]);
+        }
+        None => {
+            hasher.write(&length);
+            hasher.write(source);
+            hasher.write(id);
+        }
+    }
     // Zero marks an empty slot in the tables; folding one hash value onto another changes nothing measurable.
     hasher.finish128().as_u128().max(1)
 }
@@ -138,6 +155,16 @@ mod tests {
         let id = |source: &str, id: &str| hasher.identify(source.as_bytes(), id.as_bytes());
         assert_eq!(id("a", "bc"), id("a", "bc"));
         assert_ne!(id("a", "bc"), id("ab", "c"));
+        // Short and long identities are hashed in the same way, whatever the pieces.
+        for length in [1, 90, 96, 97, 98, 99, 124, 125, 300] {
+            let (source, long) = ("s".repeat(length), "i".repeat(26));
+            let mut pieces = SipHasher13::new_with_key(&[7; 16]);
+            pieces.write(&[2]);
+            pieces.write(&(length as u32).to_le_bytes());
+            pieces.write(source.as_bytes());
+            pieces.write(long.as_bytes());
+            assert_eq!(id(&source, &long), Identity::Foreign { fingerprint: pieces.finish128().as_u128() }, "{length}");
+        }
         assert_ne!(id("a", "bc"), IdentityHasher::new(&[8; 16]).identify(b"a", b"bc"));
         let (Identity::Sequenced { incarnation, sequence: 5 }, Identity::Foreign { fingerprint }) =
             (id("a", &format!("{ULID}-5")), id("a", ULID))

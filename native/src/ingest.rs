@@ -1,7 +1,5 @@
 //! One call of `ingest`: records to judged events, judged events to counts.
 
-use std::sync::Arc;
-
 use crate::engine::{Pending, Working};
 use crate::error::CoreError;
 use crate::identity::IdentityHasher;
@@ -32,7 +30,7 @@ pub struct Limits {
 
 /// A call under way.
 pub struct Call<'c> {
-    pub spec: Arc<Spec>,
+    pub spec: &'c Spec,
     pub judge: &'c mut Judge,
     pub stage: &'c mut Stage,
     pub event_limit: usize,
@@ -66,7 +64,7 @@ pub struct CallMark {
 
 /// Ingests records. On an error `pending` is half changed.
 pub fn run(
-    spec: &Arc<Spec>,
+    spec: &Spec,
     working: &mut Working,
     pending: &mut Pending,
     values: &[Option<&[u8]>],
@@ -75,7 +73,7 @@ pub fn run(
     let Working { judge, stage, json, hashes, identities } = working;
     stage.clear();
     let mut call = Call {
-        spec: spec.clone(),
+        spec,
         judge,
         stage,
         event_limit: limits.event_bytes,

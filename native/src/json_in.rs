@@ -5,7 +5,7 @@ use crate::judge::{Row, Value};
 use crate::outcome::Payload;
 use crate::reasons::{Reason, Rejection};
 use crate::scan::{Members, NotJson, Scanner, Token, TokenKind};
-use crate::spec::{EventType, FieldSet, Spec, attribute};
+use crate::spec::{FieldSet, Spec, attribute};
 use crate::unescape::unescape;
 
 /// Working memory for one event at a time.
@@ -14,6 +14,8 @@ pub struct JsonReader {
     /// The data's members, by event type (each remembers the order of keys that producers of the type use).
     data: Vec<Members>,
     texts: [Vec<u8>; 6],
+    /// The type of the last event: the next one is likely to be of it too.
+    last_type: usize,
 }
 
 impl JsonReader {
@@ -22,6 +24,7 @@ impl JsonReader {
             attributes: Members::new(spec.attributes.len()),
             data: spec.types.iter().map(|event| Members::new(event.fields.len())).collect(),
             texts: Default::default(),
+            last_type: 0,
         }
     }
 }
@@ -53,7 +56,7 @@ pub fn read(call: &mut Call<'_>, reader: &mut JsonReader, record: u32, text: &[u
 fn read_object(call: &mut Call<'_>, reader: &mut JsonReader, record: u32, text: &[u8]) {
     let mut scanner = Scanner::new(text);
     scanner.skip_whitespace();
-    match scan(&call.spec, reader, &mut scanner) {
+    match scan(call.spec, reader, &mut scanner) {
         Ok(scanned) if scanner.at_end() => judge(call, reader, record, 0, text, &scanned),
         _ if starts_a_later_line(text) => read_lines(call, reader, record, text, true),
         _ => call.reject_record(record, Rejection::whole(Reason::NotJson)),
@@ -94,7 +97,7 @@ fn read_line(
         Some(Reason::BadUtf8)
     } else {
         let mut scanner = Scanner::at(&text[..end], start);
-        match scan(&call.spec, reader, &mut scanner) {
+        match scan(call.spec, reader, &mut scanner) {
             Ok(scanned) if scanner.at_end() => return judge(call, reader, record, index, text, &scanned),
             _ => Some(Reason::NotJson),
         }
@@ -128,7 +131,7 @@ fn read_elements(
         return Ok(());
     }
     for index in 0.. {
-        let scanned = scan(&call.spec, reader, scanner)?;
+        let scanned = scan(call.spec, reader, scanner)?;
         judge(call, reader, record, index, scanner.text(), &scanned);
         scanner.skip_whitespace();
         match scanner.peek() {
@@ -165,13 +168,13 @@ fn scan(spec: &Spec, reader: &mut JsonReader, scanner: &mut Scanner<'_>) -> Resu
     let is_object = scanner.peek() == Some(b'{');
     let mut data_type = None;
     if is_object {
-        let data = &mut reader.data;
+        let JsonReader { data, last_type, .. } = reader;
         reader.attributes.clear();
         scanner.object(0, &spec.attributes, &mut reader.attributes, |scanner, member, attributes| {
             if member != attribute::DATA || scanner.peek() != Some(b'{') {
                 return Ok(None);
             }
-            let Some(event_type) = type_of(spec, attributes, scanner.text()) else {
+            let Some(event_type) = type_of(spec, attributes, scanner.text(), last_type) else {
                 return Ok(None);
             };
             let start = scanner.pos() as u32;
@@ -188,9 +191,16 @@ fn scan(spec: &Spec, reader: &mut JsonReader, scanner: &mut Scanner<'_>) -> Resu
 }
 
 #[inline]
-fn type_of(spec: &Spec, attributes: &Members, text: &[u8]) -> Option<usize> {
+fn type_of(spec: &Spec, attributes: &Members, text: &[u8], last: &mut usize) -> Option<usize> {
     let token = attributes.get(attribute::TYPE);
-    if token.kind == TokenKind::Text { spec.type_named(token.of(text)) } else { None }
+    if token.kind != TokenKind::Text {
+        return None;
+    }
+    let name = token.of(text);
+    if spec.types.get(*last).is_none_or(|event| event.name.as_bytes() != name) {
+        *last = spec.type_named(name)?;
+    }
+    Some(*last)
 }
 
 #[inline]
@@ -213,7 +223,7 @@ fn judge_event(
     scanned: &Scanned,
     payload: &Payload,
 ) -> Result<(), Rejection> {
-    let spec = call.spec.clone();
+    let spec = call.spec;
     if scanned.end - scanned.start > call.event_limit {
         return Err(Rejection::whole(Reason::TooLarge));
     }
@@ -224,8 +234,7 @@ fn judge_event(
         return Err(Rejection::whole(Reason::NotAnObject));
     }
     let attributes = &reader.attributes;
-    if attributes.repeated != 0 {
-        let first = attributes.repeated.trailing_zeros() as usize;
+    if let Some(first) = attributes.first_repeated() {
         return Err(Rejection::of(Reason::DuplicateKey, spec.attributes.name(first)));
     }
     let texts = &mut reader.texts;
@@ -240,9 +249,9 @@ fn judge_event(
         None => spec.type_named(type_name).ok_or_else(|| Rejection::of(Reason::UnknownType, "type"))?,
     };
     let event = &spec.types[event_type];
-    let id = crate::ingest::named("id", attribute_text(attribute::ID, id)?, spec.id_length)?;
-    let source = crate::ingest::named("source", attribute_text(attribute::SOURCE, source)?, spec.source_length)?;
-    let subject = crate::ingest::named("subject", attribute_text(attribute::SUBJECT, subject)?, spec.subject_length)?;
+    let id = name_of(attributes, attribute::ID, text, id, spec.id_length)?;
+    let source = name_of(attributes, attribute::SOURCE, text, source, spec.source_length)?;
+    let subject = name_of(attributes, attribute::SUBJECT, text, subject, spec.subject_length)?;
     let time_us = crate::time::parse_rfc3339(attribute_text(attribute::TIME, time)?)
         .ok_or_else(|| Rejection::of(Reason::BadTime, "time"))?;
     let data = attributes.get(attribute::DATA);
@@ -258,13 +267,12 @@ fn judge_event(
         let scanned = scanner.object(1, &event.keys, members, |_, _, _| Ok(None));
         scanned.map_err(|NotJson| Rejection::whole(Reason::NotJson))?;
     }
-    if members.repeated != 0 {
-        let first = members.repeated.trailing_zeros() as usize;
+    if let Some(first) = members.first_repeated() {
         return Err(Rejection::of(Reason::DuplicateKey, &event.fields[first].path));
     }
     let unknown = attributes.unknown + members.unknown;
     let candidate = Candidate { record, index, event_type, id, source, subject, time_us, unknown };
-    call.stage_event(event, &candidate, &JsonRow { members, text, event }, || payload.clone())
+    call.stage_event(event, &candidate, &JsonRow { members, text }, || payload.clone())
 }
 
 #[inline]
@@ -287,21 +295,36 @@ fn text_of<'r>(
     }
 }
 
+/// Id, source or subject.
+#[inline(always)]
+fn name_of<'r>(
+    attributes: &Members,
+    number: usize,
+    text: &'r [u8],
+    scratch: &'r mut Vec<u8>,
+    most: u32,
+) -> Result<&'r [u8], Rejection> {
+    let token = attributes.get(number);
+    // The scanner has seen that a plain text has no control character; nothing is longer in code points than in bytes.
+    if token.kind == TokenKind::Text && token.end > token.start && token.end - token.start <= most {
+        return Ok(token.of(text));
+    }
+    crate::ingest::named(attribute::NAMES[number], text_of(attributes, number, text, scratch)?, most)
+}
+
 struct JsonRow<'m> {
     members: &'m Members,
     text: &'m [u8],
-    event: &'m EventType,
 }
 
 impl Row for JsonRow<'_> {
     #[inline]
     fn present(&self) -> FieldSet {
-        self.members.present
+        self.members.present()
     }
 
-    #[inline]
+    #[inline(always)]
     fn value<'r>(&'r self, field: usize, scratch: &'r mut Vec<u8>) -> Value<'r> {
-        debug_assert!(field < self.event.fields.len());
         let token = self.members.get(field);
         match token.kind {
             TokenKind::Whole => Value::Whole(token.number),

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use crate::hash::TableHasher;
+use crate::hash::{TableHasher, short_words};
 use crate::intern::{EMPTY, Interner};
 use crate::labels;
 use crate::reasons::{Reason, Rejection};
@@ -53,30 +53,44 @@ pub struct Judge {
     scratch: Vec<u8>,
     canonical: Vec<u8>,
     label_keys: Vec<String>,
+    dropped_labels: u32,
 }
 
 /// Texts that a field was found to accept, with their interned numbers.
 struct CheckedTexts {
     hasher: TableHasher,
     table: HashTable<(u32, u32, u64)>,
+    /// The last short texts of each field, by a few bits of themselves: most values are one of few.
+    recent: Vec<[Recent; RECENT]>,
 }
+
+/// A text of up to 16 bytes, told exactly by two words and its length (0: none).
+#[derive(Clone, Copy, Default)]
+struct Recent {
+    words: (u64, u64),
+    length: u32,
+    number: u32,
+}
+
+const RECENT: usize = 16;
 
 impl Judge {
     pub fn new(spec: &Spec, hasher: TableHasher, label_keys: Vec<String>) -> Self {
         Judge {
             interner: Interner::new(hasher, spec.fixed_strings.clone()),
-            checked: CheckedTexts { hasher, table: HashTable::new() },
+            checked: CheckedTexts::new(hasher),
             values: Values::new(spec.most_fields),
             scratch: Vec::new(),
             canonical: Vec::new(),
             label_keys,
+            dropped_labels: 0,
         }
     }
 
     /// Forgets all texts; only when no group refers to them.
     pub fn reset_texts(&mut self) {
         self.interner.reset();
-        self.checked.table.clear();
+        self.checked = CheckedTexts::new(self.checked.hasher);
     }
 
     /// Judges an event's data and stages its dimensions, measures and subjects (of the event that `stage` has begun).
@@ -89,24 +103,11 @@ impl Judge {
         time_us: i64,
         stage: &mut Stage,
     ) -> Result<u32, Rejection> {
-        self.values.present = 0;
-        let mut dropped_labels = 0;
+        let present = row.present();
+        self.values.present = present;
+        self.dropped_labels = 0;
         let mut scratch = std::mem::take(&mut self.scratch);
-        let mut todo = event.required | row.present();
-        let mut result = Ok(());
-        while todo != 0 {
-            let at = todo.trailing_zeros() as usize;
-            todo &= todo - 1;
-            let field = &event.fields[at];
-            let value = row.value(at, &mut scratch);
-            match self.field(at, field, value, stage) {
-                Ok(dropped) => dropped_labels += dropped,
-                Err(reason) => {
-                    result = Err(Rejection::of(reason, &field.path));
-                    break;
-                }
-            }
-        }
+        let result = self.fields(event, row, event.required | present, &mut scratch, stage);
         self.scratch = scratch;
         result?;
         rules::check(event, &self.values, time_us)?;
@@ -119,44 +120,61 @@ impl Judge {
         if let Some(count) = event.count {
             stage.sums.push((count, 1));
         }
-        Ok(dropped_labels)
+        Ok(self.dropped_labels)
     }
 
-    /// Judges one field. Returns how many labels were dropped.
-    #[inline]
-    fn field(&mut self, at: usize, field: &Field, value: Value<'_>, stage: &mut Stage) -> Result<u32, Reason> {
-        let absent = |field: &Field| if field.required { Err(Reason::MissingField) } else { Ok(0) };
-        let present = 1 << at;
+    #[inline(always)]
+    fn fields(
+        &mut self,
+        event: &EventType,
+        row: &impl Row,
+        todo: FieldSet,
+        scratch: &mut Vec<u8>,
+        stage: &mut Stage,
+    ) -> Result<(), Rejection> {
+        for (first, word) in [(0, todo as u64), (64, (todo >> 64) as u64)] {
+            let mut word = word;
+            while word != 0 {
+                let at = first + word.trailing_zeros() as usize;
+                word &= word - 1;
+                let field = &event.fields[at];
+                if let Err(reason) = self.field(at, field, row.value(at, scratch), stage) {
+                    return Err(Rejection::of(reason, &field.path));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Judges one field: here what most are, the rest in `other_field`.
+    #[inline(always)]
+    fn field(&mut self, at: usize, field: &Field, value: Value<'_>, stage: &mut Stage) -> Result<(), Reason> {
         match (field.kind, value) {
-            (_, Value::Null) | (Kind::String | Kind::Time, Value::Text(b"")) => return absent(field),
-            (Kind::Uint, Value::Whole(number)) => {
-                if number > field.cap as u64 {
-                    return Err(Reason::Overflow);
-                }
-                self.values.numbers[at] = number as i64;
-                if let Some(measure) = field.measure {
-                    stage.sums.push((measure, number));
-                    if let Some(samples) = field.samples {
-                        stage.sums.push((samples, 1));
-                    }
-                }
+            (Kind::Uint, Value::Whole(number)) if number <= field.cap as u64 => {
+                self.quantity(at, field, number, stage);
+                Ok(())
             }
-            (Kind::String, Value::Text(text)) => self.text(at, field, text, stage)?,
-            (Kind::String, Value::Coded(text, code)) => {
-                if text.is_empty() {
-                    return absent(field);
+            (Kind::String, Value::Text(text)) if !text.is_empty() => self.text(at, field, text, stage),
+            (Kind::String, Value::Coded(text, code)) if !text.is_empty() && field.interned => {
+                if code.get() == UNCODED {
+                    code.set(self.checked.number(&mut self.interner, field, text)?);
                 }
-                if !field.interned || field.subject.is_some() {
-                    self.text(at, field, text, stage)?;
-                } else {
-                    if code.get() == UNCODED {
-                        code.set(self.checked.number(&mut self.interner, field, text)?);
-                    }
-                    self.coded(at, field, code.get(), stage);
-                }
+                self.coded(at, field, code.get(), stage);
+                Ok(())
             }
-            (Kind::Uint, Value::Minus(0)) => return self.field(at, field, Value::Whole(0), stage),
-            (Kind::Uint, Value::WholeTooBig) => return Err(Reason::Overflow),
+            (_, value) => self.other_field(at, field, value, stage),
+        }
+    }
+
+    #[inline(never)]
+    fn other_field(&mut self, at: usize, field: &Field, value: Value<'_>, stage: &mut Stage) -> Result<(), Reason> {
+        match (field.kind, value) {
+            (_, Value::Null) | (Kind::String | Kind::Time, Value::Text(b"")) | (Kind::String, Value::Coded(b"", _)) => {
+                return self.absent(at, field);
+            }
+            (Kind::String, Value::Coded(text, _)) => self.text(at, field, text, stage)?,
+            (Kind::Uint, Value::Minus(0)) => self.quantity(at, field, 0, stage),
+            (Kind::Uint, Value::Whole(_) | Value::WholeTooBig) => return Err(Reason::Overflow),
             (Kind::Uint, Value::Minus(_) | Value::MinusTooBig) => return Err(Reason::Negative),
             (Kind::Int, Value::Whole(number) | Value::Minus(number)) if number > field.cap as u64 => {
                 return Err(Reason::Overflow);
@@ -171,23 +189,36 @@ impl Judge {
             (Kind::Time, Value::Time(time)) => self.values.numbers[at] = time.ok_or(Reason::BadTime)?,
             (Kind::Labels, Value::Object(text)) => {
                 self.canonical.clear();
-                let dropped = labels::canonical(text, &self.label_keys, &mut self.canonical)?;
+                self.dropped_labels += labels::canonical(text, &self.label_keys, &mut self.canonical)?;
+                if self.canonical.is_empty() {
+                    return self.absent(at, field);
+                }
                 if let Some(dimension) = field.dimension {
                     stage.set_dimension(dimension, self.interner.intern(&self.canonical));
                 }
-                if self.canonical.is_empty() {
-                    return absent(field).map(|_| dropped);
-                }
-                self.values.present |= present;
-                return Ok(dropped);
             }
             _ => return Err(Reason::WrongType),
         }
-        self.values.present |= present;
-        Ok(0)
+        Ok(())
     }
 
-    #[inline]
+    fn absent(&mut self, at: usize, field: &Field) -> Result<(), Reason> {
+        self.values.present &= !(1 << at);
+        if field.required { Err(Reason::MissingField) } else { Ok(()) }
+    }
+
+    #[inline(always)]
+    fn quantity(&mut self, at: usize, field: &Field, number: u64, stage: &mut Stage) {
+        self.values.numbers[at] = number as i64;
+        if let Some(measure) = field.measure {
+            stage.sums.push((measure, number));
+            if let Some(samples) = field.samples {
+                stage.sums.push((samples, 1));
+            }
+        }
+    }
+
+    #[inline(always)]
     fn text(&mut self, at: usize, field: &Field, text: &[u8], stage: &mut Stage) -> Result<(), Reason> {
         if field.interned {
             let number = self.checked.number(&mut self.interner, field, text)?;
@@ -201,7 +232,7 @@ impl Judge {
         Ok(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn coded(&mut self, at: usize, field: &Field, number: u32, stage: &mut Stage) {
         self.values.texts[at] = number;
         if let Some(dimension) = field.dimension {
@@ -211,9 +242,33 @@ impl Judge {
 }
 
 impl CheckedTexts {
+    fn new(hasher: TableHasher) -> Self {
+        CheckedTexts { hasher, table: HashTable::new(), recent: Vec::new() }
+    }
+
     /// The interned number of a text that is not empty, if the field accepts it.
-    #[inline]
+    #[inline(always)]
     fn number(&mut self, interner: &mut Interner, field: &Field, text: &[u8]) -> Result<u32, Reason> {
+        if text.len() > 16 {
+            return self.find(interner, field, text);
+        }
+        let words = short_words(text);
+        let at = ((words.0 ^ words.1.rotate_left(29)).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 60) as usize;
+        let slot = field.slot as usize;
+        if slot >= self.recent.len() {
+            self.recent.resize(slot + 1, [Recent::default(); RECENT]);
+        }
+        let recent = self.recent[slot][at];
+        if recent.words == words && recent.length as usize == text.len() {
+            return Ok(recent.number);
+        }
+        let number = self.find(interner, field, text)?;
+        self.recent[slot][at] = Recent { words, length: text.len() as u32, number };
+        Ok(number)
+    }
+
+    #[inline(never)]
+    fn find(&mut self, interner: &mut Interner, field: &Field, text: &[u8]) -> Result<u32, Reason> {
         let hash = self.hasher.bytes(u64::from(field.slot), text);
         let found = self.table.find(hash, |(slot, number, _)| *slot == field.slot && interner.get(*number) == text);
         match found {

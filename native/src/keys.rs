@@ -11,11 +11,10 @@ pub struct KeyTable {
     table: HashTable<u16>,
 }
 
-/// `name"` as words, so that the usual member costs a few comparisons instead of a call.
+/// `name":` as words, so that the usual member costs a few comparisons instead of a call.
 struct QuotedName {
     words: [u64; QUOTED_WORDS],
     masks: [u64; QUOTED_WORDS],
-    used: usize,
     length: usize,
 }
 
@@ -56,34 +55,43 @@ impl KeyTable {
         self.table.find(hash, |at| self.names[usize::from(*at)].as_bytes() == name).map(|at| usize::from(*at))
     }
 
-    /// Whether `text` (which starts behind the opening quote) starts with this name and a quote; its length then.
-    #[inline]
+    /// Whether `text` (which starts behind the opening quote) starts with this name, a quote and a colon; the length of
+    /// the three then. None also for layouts and lengths that are not worth it: the name must then be looked for.
+    #[inline(always)]
     pub fn matches_quoted(&self, number: usize, text: &[u8]) -> Option<usize> {
         let quoted = self.quoted.get(number)?;
-        let window = text.first_chunk::<QUOTED_BYTES>()?;
+        let Some(window) = text.first_chunk::<QUOTED_BYTES>() else {
+            return self.matches_near_end(number, text);
+        };
         let (words, _) = window.as_chunks::<8>();
-        for (i, word) in words.iter().enumerate().take(quoted.used) {
-            if (u64::from_le_bytes(*word) ^ quoted.words[i]) & quoted.masks[i] != 0 {
-                return None;
-            }
+        let mut difference = 0;
+        for (i, word) in words.iter().enumerate() {
+            difference |= (u64::from_le_bytes(*word) ^ quoted.words[i]) & quoted.masks[i];
         }
-        (quoted.used > 0).then_some(quoted.length)
+        (difference == 0).then_some(quoted.length)
+    }
+
+    #[cold]
+    fn matches_near_end(&self, number: usize, text: &[u8]) -> Option<usize> {
+        let name = self.names.get(number)?.as_bytes();
+        let rest = text.strip_prefix(name)?;
+        rest.starts_with(b"\":").then_some(name.len() + 2)
     }
 }
 
 impl QuotedName {
     fn new(name: &str) -> Self {
-        let mut text = name.as_bytes().to_vec();
-        text.push(b'"');
-        let mut quoted = QuotedName { words: [0; QUOTED_WORDS], masks: [0; QUOTED_WORDS], used: 0, length: name.len() };
+        let text = [name.as_bytes(), b"\":"].concat();
+        let mut quoted = QuotedName { words: [0; QUOTED_WORDS], masks: [0; QUOTED_WORDS], length: text.len() };
         if text.len() > QUOTED_BYTES {
+            // Eight bytes of 0xff are not UTF-8, so that nothing equals them.
+            (quoted.words[0], quoted.masks[0]) = (u64::MAX, u64::MAX);
             return quoted;
         }
         for (i, byte) in text.iter().enumerate() {
             quoted.words[i / 8] |= u64::from(*byte) << (i % 8 * 8);
             quoted.masks[i / 8] |= 0xff << (i % 8 * 8);
         }
-        quoted.used = text.len().div_ceil(8);
         quoted
     }
 }
@@ -102,8 +110,10 @@ mod tests {
             assert_eq!(keys.find(name.as_bytes()), Some(i));
             assert_eq!(keys.name(i), *name);
             let text = format!("{name}\":1,\"and so on, for forty more bytes at least, or it is too short\"");
-            assert_eq!(keys.matches_quoted(i, text.as_bytes()), (name.len() < 40).then_some(name.len()));
+            assert_eq!(keys.matches_quoted(i, text.as_bytes()), (name.len() < 40).then_some(name.len() + 2));
             assert_eq!(keys.matches_quoted(i, format!("{name}x{text}").as_bytes()), None);
+            assert_eq!(keys.matches_quoted(i, format!("{name}\":1}}").as_bytes()).is_some(), name.len() < 40 || i < 2);
+            assert_eq!(keys.matches_quoted(i, format!("{name}x\"").as_bytes()), None);
         }
         assert_eq!(keys.find(b"ids"), None);
         assert!(KeyTable::new(TableHasher::new(&[0; 16]), ["a", "a"].into_iter()).is_none());

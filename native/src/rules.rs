@@ -40,7 +40,10 @@ impl Values {
 /// The first broken rule of an event at `time_us`, as the rejection of the field it names.
 #[inline]
 pub fn check(event: &EventType, values: &Values, time_us: i64) -> Result<(), Rejection> {
-    for rule in &event.rules {
+    for (triggers, rule) in &event.rules {
+        if *triggers != 0 && triggers & values.present == 0 {
+            continue;
+        }
         if let Some((reason, field)) = broken(rule, values, time_us) {
             return Err(Rejection::of(reason, &event.fields[field].path));
         }

@@ -17,9 +17,9 @@ pub const MAX_DEPTH: usize = 64;
 pub enum TokenKind {
     Null,
     Bool,
-    /// Without escapes: the bytes between the quotes are the value.
+    /// Without escapes: the bytes between the quotes are the value, and none of them is a control character (DEL included).
     Text,
-    /// With valid escapes; see `unescape`.
+    /// With valid escapes, or with DEL; see `unescape`.
     EscapedText,
     /// Digits only; the value is in `number`.
     Whole,
@@ -55,10 +55,10 @@ impl Token {
 /// The known members of one object.
 #[derive(Clone)]
 pub struct Members {
-    pub tokens: Vec<Token>,
-    /// Members that are there, and those that are there more than once.
-    pub present: u128,
-    pub repeated: u128,
+    tokens: Vec<Token>,
+    /// One bit a member, in two words: those that are there, and those that are there more than once.
+    present: [u64; 2],
+    repeated: [u64; 2],
     pub unknown: u32,
     /// Which member followed each one last time (the last entry: which was first).
     follows: Vec<u16>,
@@ -68,8 +68,8 @@ impl Members {
     pub fn new(size: usize) -> Self {
         Members {
             tokens: vec![Token::NULL; size],
-            present: 0,
-            repeated: 0,
+            present: [0; 2],
+            repeated: [0; 2],
             unknown: 0,
             follows: (1..=size as u16).chain([0]).collect(),
         }
@@ -77,12 +77,28 @@ impl Members {
 
     #[inline]
     pub fn clear(&mut self) {
-        (self.present, self.repeated, self.unknown) = (0, 0, 0);
+        (self.present, self.repeated, self.unknown) = ([0; 2], [0; 2], 0);
     }
 
     #[inline]
     pub fn has(&self, member: usize) -> bool {
-        self.present >> member & 1 == 1
+        self.present[(member / 64) & 1] >> (member % 64) & 1 == 1
+    }
+
+    /// The members that are there, one bit each.
+    #[inline]
+    pub fn present(&self) -> u128 {
+        u128::from(self.present[0]) | u128::from(self.present[1]) << 64
+    }
+
+    /// The first member, in the order of the table, that is there more than once.
+    #[inline]
+    pub fn first_repeated(&self) -> Option<usize> {
+        match self.repeated {
+            [0, 0] => None,
+            [0, high] => Some(64 + high.trailing_zeros() as usize),
+            [low, _] => Some(low.trailing_zeros() as usize),
+        }
     }
 
     /// The token of a member; null when it is absent.
@@ -91,11 +107,11 @@ impl Members {
         if self.has(member) { self.tokens[member] } else { Token::NULL }
     }
 
-    #[inline]
+    #[inline(always)]
     fn put(&mut self, member: usize, token: Token) {
-        let bit = 1 << member;
-        self.repeated |= self.present & bit;
-        self.present |= bit;
+        let (word, bit) = ((member / 64) & 1, 1 << (member % 64));
+        self.repeated[word] |= self.present[word] & bit;
+        self.present[word] |= bit;
         self.tokens[member] = token;
     }
 }
@@ -140,8 +156,14 @@ impl<'t> Scanner<'t> {
         self.pos += 1;
     }
 
-    #[inline]
+    #[inline(always)]
     pub fn skip_whitespace(&mut self) {
+        if self.peek().is_some_and(|byte| byte <= b' ') {
+            self.skip_some_whitespace();
+        }
+    }
+
+    fn skip_some_whitespace(&mut self) {
         while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.peek() {
             self.pos += 1;
         }
@@ -163,12 +185,23 @@ impl<'t> Scanner<'t> {
     }
 
     /// Scans any value, `depth` containers deep already.
-    #[inline]
+    #[inline(always)]
     pub fn value(&mut self, depth: usize) -> Result<Token, NotJson> {
+        match self.peek() {
+            Some(b'"') => self.string(),
+            Some(b'0'..=b'9') => self.number(false),
+            _ => self.other_value(depth),
+        }
+    }
+
+    #[inline(never)]
+    fn other_value(&mut self, depth: usize) -> Result<Token, NotJson> {
         let start = self.pos;
         let kind = match self.peek() {
-            Some(b'"') => return self.string(),
-            Some(b'0'..=b'9' | b'-') => return self.number(),
+            Some(b'-') => {
+                self.pos += 1;
+                return self.number(true);
+            }
             Some(b'{') => {
                 self.container(depth)?;
                 TokenKind::Object
@@ -207,8 +240,6 @@ impl<'t> Scanner<'t> {
         loop {
             self.expect(b'"')?;
             let member = self.key(keys, members.follows[previous] as usize)?;
-            self.skip_whitespace();
-            self.expect(b':')?;
             self.skip_whitespace();
             if let Some(member) = member {
                 let token = match inner(self, member, members)? {
@@ -263,16 +294,23 @@ impl<'t> Scanner<'t> {
         }
     }
 
-    /// The member that a key names, behind its opening quote; `guess` is tried first.
-    #[inline]
+    /// The member that a key names, behind its opening quote; `guess` is tried first. Ends behind the colon.
+    #[inline(always)]
     fn key(&mut self, keys: &KeyTable, guess: usize) -> Result<Option<usize>, NotJson> {
         let rest = self.text.get(self.pos..).unwrap_or_default();
         if let Some(length) = keys.matches_quoted(guess, rest) {
-            self.pos += length + 1;
+            self.pos += length;
             return Ok(Some(guess));
         }
+        self.other_key(keys)
+    }
+
+    #[inline(never)]
+    fn other_key(&mut self, keys: &KeyTable) -> Result<Option<usize>, NotJson> {
         self.pos -= 1;
         let token = self.string()?;
+        self.skip_whitespace();
+        self.expect(b':')?;
         let raw = token.of(self.text);
         if token.kind == TokenKind::EscapedText {
             let mut name = Vec::new();
@@ -291,27 +329,36 @@ impl<'t> Scanner<'t> {
         Ok(kind)
     }
 
-    #[inline]
-    fn number(&mut self) -> Result<Token, NotJson> {
-        let start = self.pos;
-        let minus = self.peek() == Some(b'-');
-        self.pos += usize::from(minus);
+    /// A number at its first digit.
+    #[inline(always)]
+    fn number(&mut self, minus: bool) -> Result<Token, NotJson> {
         let digits = self.pos;
         let mut number = 0u64;
-        let mut fits = true;
-        while let Some(digit @ b'0'..=b'9') = self.peek() {
-            let next = number.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'));
-            // 19 digits always fit; only longer ones need the check.
-            if self.pos - digits >= 19 {
-                fits &= number <= (u64::MAX - u64::from(digit - b'0')) / 10;
+        while let Some(byte) = self.peek() {
+            let digit = byte.wrapping_sub(b'0');
+            if digit > 9 {
+                break;
             }
-            number = next;
+            number = number.wrapping_mul(10).wrapping_add(u64::from(digit));
             self.pos += 1;
         }
+        let count = self.pos - digits;
+        let goes_on = matches!(self.peek(), Some(b'.' | b'e' | b'E'));
+        if minus || goes_on || count > 19 || count == 0 || (count > 1 && self.text[digits] == b'0') {
+            return self.other_number(minus, digits, number);
+        }
+        Ok(Token { kind: TokenKind::Whole, start: digits as u32, end: self.pos as u32, number })
+    }
+
+    /// A number that is more than a few digits: behind its first digits, which have the value `number` modulo 2^64.
+    #[inline(never)]
+    fn other_number(&mut self, minus: bool, digits: usize, number: u64) -> Result<Token, NotJson> {
         let count = self.pos - digits;
         if count == 0 || (count > 1 && self.text[digits] == b'0') {
             return Err(NotJson);
         }
+        // 20 digits without a leading zero are at least 10^19: those that do not fit come out below that.
+        let fits = count < 20 || (count == 20 && number >= 10_000_000_000_000_000_000 && self.text[digits] == b'1');
         let fraction = self.fraction_or_exponent()?;
         let kind = match (fraction, minus, fits) {
             (true, _, _) => TokenKind::Fraction,
@@ -320,7 +367,7 @@ impl<'t> Scanner<'t> {
             (false, true, true) => TokenKind::Minus,
             (false, true, false) => TokenKind::MinusTooBig,
         };
-        Ok(Token { kind, start: start as u32, end: self.pos as u32, number })
+        Ok(Token { kind, start: (digits - usize::from(minus)) as u32, end: self.pos as u32, number })
     }
 
     #[inline]
@@ -351,21 +398,45 @@ impl<'t> Scanner<'t> {
     }
 
     /// A string at its opening quote.
-    #[inline]
+    #[inline(always)]
     pub fn string(&mut self) -> Result<Token, NotJson> {
+        let start = self.pos + 1;
+        let mut at = start;
+        while let Some(block) = self.text.get(at..at + 16).and_then(<[u8]>::first_chunk) {
+            let Some(special) = first_special(block) else {
+                at += 16;
+                continue;
+            };
+            at += special;
+            if self.text[at] != b'"' || self.text[self.pos] != b'"' {
+                break;
+            }
+            self.pos = at + 1;
+            return Ok(Token { kind: TokenKind::Text, start: start as u32, end: at as u32, number: 0 });
+        }
+        self.other_string(at)
+    }
+
+    /// A string at its opening quote, with no special byte before `at`.
+    #[inline(never)]
+    fn other_string(&mut self, at: usize) -> Result<Token, NotJson> {
         self.expect(b'"')?;
         let start = self.pos;
+        self.pos = at.max(start);
         let mut kind = TokenKind::Text;
         loop {
-            self.pos += plain_length(self.text.get(self.pos..).unwrap_or_default());
             match self.peek() {
                 Some(b'"') => break,
                 Some(b'\\') => {
                     kind = TokenKind::EscapedText;
                     self.escape()?;
                 }
-                // A raw control character, or the end of the text.
-                _ => return Err(NotJson),
+                Some(0x7f) => {
+                    kind = TokenKind::EscapedText;
+                    self.pos += 1;
+                }
+                Some(0..0x20) | None => return Err(NotJson),
+                Some(_) => self.pos += 1,
             }
         }
         let end = self.pos;
@@ -462,23 +533,224 @@ impl<'t> Scanner<'t> {
     }
 }
 
-/// How many bytes of a string come before a quote, a backslash, a control character or the end.
+/// The place of the first quote, backslash or control character (DEL included).
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn first_special(block: &[u8; 16]) -> Option<usize> {
+    // SAFETY: SSE2 is part of every x86-64.
+    unsafe { first_special_sse2(block) }
+}
+
+#[cfg(target_arch = "x86_64")]
 #[inline]
-fn plain_length(text: &[u8]) -> usize {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGHS: u64 = 0x8080_8080_8080_8080;
-    let (words, tail) = text.as_chunks::<8>();
-    for (i, word) in words.iter().enumerate() {
-        let word = u64::from_le_bytes(*word);
-        let quote = word ^ (ONES * b'"' as u64);
-        let backslash = word ^ (ONES * b'\\' as u64);
-        let below = word.wrapping_sub(ONES * 0x20) & !word;
-        let found = ((quote.wrapping_sub(ONES) & !quote) | (backslash.wrapping_sub(ONES) & !backslash) | below) & HIGHS;
-        if found != 0 {
-            // Borrows can only set bits above the first true one.
-            return i * 8 + (found.trailing_zeros() / 8) as usize;
+#[target_feature(enable = "sse2")]
+fn first_special_sse2(block: &[u8; 16]) -> Option<usize> {
+    use std::arch::x86_64::{
+        _mm_cmpeq_epi8, _mm_min_epu8, _mm_movemask_epi8, _mm_or_si128, _mm_set_epi64x, _mm_set1_epi8,
+    };
+    let number = u128::from_le_bytes(*block);
+    let bytes = _mm_set_epi64x((number >> 64) as i64, number as i64);
+    let quote = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(b'"' as i8));
+    let backslash = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(b'\\' as i8));
+    let control = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1f)), bytes);
+    let delete = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(0x7f));
+    let either = _mm_or_si128(_mm_or_si128(quote, backslash), _mm_or_si128(control, delete));
+    let found = _mm_movemask_epi8(either);
+    (found != 0).then(|| found.trailing_zeros() as usize)
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+#[inline(always)]
+fn first_special(block: &[u8; 16]) -> Option<usize> {
+    block.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20 | 0x7f))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Scans a whole document.
+    fn scan(text: &str) -> Result<Token, NotJson> {
+        let mut scanner = Scanner::new(text.as_bytes());
+        scanner.skip_whitespace();
+        let token = scanner.value(0)?;
+        if scanner.at_end() { Ok(token) } else { Err(NotJson) }
+    }
+
+    /// Whether serde_json reads it; None where it refuses what is JSON (numbers that no float can hold).
+    fn serde_reads(text: &str) -> Option<bool> {
+        match serde_json::from_str::<serde_json::Value>(text) {
+            Ok(_) => Some(true),
+            Err(error) if error.to_string().contains("number out of range") => None,
+            Err(_) => Some(false),
         }
     }
-    let plain = tail.iter().take_while(|byte| !matches!(byte, b'"' | b'\\' | 0..0x20)).count();
-    words.len() * 8 + plain
+
+    fn fragment() -> impl Strategy<Value = String> {
+        const WORDS: &[&str] = &[
+            "{",
+            "}",
+            "[",
+            "]",
+            ",",
+            ":",
+            "\"a\"",
+            "\"\"",
+            "\"\\u00e9\"",
+            "\"\\ud83d\\ude00\"",
+            "\"\\ud83d\"",
+            "\"\\ude00\"",
+            "\"\\ud83dx\"",
+            "\"\\x\"",
+            "\"\\u12g4\"",
+            "\"",
+            "\"\u{1}\"",
+            "\"\u{7f}é\"",
+            "0",
+            "-0",
+            "01",
+            "-",
+            "1.5",
+            "1.",
+            ".5",
+            "1e5",
+            "1E+5",
+            "1e",
+            "12345678901234567890123",
+            "true",
+            "false",
+            "null",
+            "nul",
+            "NaN",
+            "-Infinity",
+            " ",
+            "\n",
+            "\t",
+            "\r",
+            "\u{b}",
+            "é",
+            "\u{feff}",
+        ];
+        prop_oneof![
+            20 => prop::sample::select(WORDS).prop_map(str::to_owned),
+            1 => "[ -~é]{0,30}".prop_map(|text| serde_json::to_string(&text).unwrap_or_default()),
+        ]
+    }
+
+    /// Valid documents, in odd layouts.
+    fn document() -> impl Strategy<Value = String> {
+        let leaf = prop_oneof![
+            Just("null".to_owned()),
+            any::<bool>().prop_map(|value| value.to_string()),
+            any::<i64>().prop_map(|value| value.to_string()),
+            any::<f64>().prop_filter("finite", |value| value.is_finite()).prop_map(|value| format!("{value:e}")),
+            ".*".prop_map(|text| serde_json::to_string(&text).unwrap_or_default()),
+        ];
+        leaf.prop_recursive(6, 60, 6, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(|items| format!("[ {}\n]", items.join(" , "))),
+                prop::collection::vec((".{0,4}", inner), 0..6).prop_map(|items| {
+                    let members: Vec<String> = items
+                        .iter()
+                        .map(|(key, value)| format!("{}\t:{value}", serde_json::to_string(key).unwrap_or_default()))
+                        .collect();
+                    format!("{{{}}}", members.join(",\r"))
+                }),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn fragments_are_json_where_serde_says_so(parts in prop::collection::vec(fragment(), 0..12)) {
+            let text = parts.concat();
+            if let Some(valid) = serde_reads(&text) {
+                prop_assert_eq!(scan(&text).is_ok(), valid, "{}", text);
+            }
+        }
+
+        #[test]
+        fn documents_are_json_and_damaged_ones_where_serde_says_so(text in document(), at: prop::sample::Index, with in "[\\[\\]{},:\"\\\\0e. -]") {
+            prop_assert!(scan(&text).is_ok(), "{}", text);
+            let mut damaged: Vec<char> = text.chars().collect();
+            let at = at.index(damaged.len());
+            damaged.splice(at..=at, with.chars());
+            let damaged: String = damaged.into_iter().collect();
+            if let Some(valid) = serde_reads(&damaged) {
+                prop_assert_eq!(scan(&damaged).is_ok(), valid, "{}", damaged);
+            }
+        }
+
+        #[test]
+        fn strings_have_the_value_that_serde_gives(text in "(\\PC|[\\x7f\\x00-\\x1f\"\\\\/]){0,40}", ascii: bool) {
+            let mut json = serde_json::to_string(&text).unwrap();
+            if ascii {
+                let units: Vec<u16> = text.encode_utf16().collect();
+                json = format!("\"{}\"", units.iter().map(|unit| format!("\\u{unit:04X}")).collect::<String>());
+            }
+            let token = scan(&json).unwrap();
+            let mut value = Vec::new();
+            unescape(token.of(json.as_bytes()), &mut value);
+            prop_assert_eq!(String::from_utf8(value).unwrap(), text);
+            let raw = &json[1..json.len() - 1];
+            prop_assert_eq!(token.kind == TokenKind::Text, !raw.contains(['\\', '\u{7f}']));
+        }
+
+        #[test]
+        fn numbers_of_any_length_are_classified(minus: bool, digits in "0|[1-9][0-9]{0,40}", rest in "(\\.[0-9]{1,3})?([eE][+-]?[0-9]{1,2})?") {
+            let text = format!("{}{digits}{rest}", if minus { "-" } else { "" });
+            let token = scan(&text).unwrap();
+            let value: Option<u64> = digits.parse().ok();
+            let kind = match (rest.is_empty(), minus, value) {
+                (false, _, _) => TokenKind::Fraction,
+                (true, false, Some(_)) => TokenKind::Whole,
+                (true, false, None) => TokenKind::WholeTooBig,
+                (true, true, Some(_)) => TokenKind::Minus,
+                (true, true, None) => TokenKind::MinusTooBig,
+            };
+            prop_assert_eq!(token.kind, kind, "{}", text);
+            if let (true, Some(value)) = (rest.is_empty(), value) {
+                prop_assert_eq!(token.number, value);
+            }
+        }
+    }
+
+    #[test]
+    fn any_depth_is_read_and_its_depth_known() {
+        for (depth, too_deep) in [(1, false), (64, false), (65, true), (1_000_000, true)] {
+            for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
+                let text = format!("{}1{}", open.repeat(depth), close.repeat(depth));
+                let mut scanner = Scanner::new(text.as_bytes());
+                assert!(scanner.value(0).is_ok());
+                assert_eq!(scanner.take_too_deep(), too_deep, "{depth} times {open}");
+            }
+        }
+    }
+
+    #[test]
+    fn members_are_found_in_any_order_and_repeats_noticed() {
+        let hasher = crate::hash::TableHasher::new(&[0; 16]);
+        let keys = KeyTable::new(hasher, ["id", "data", "time"].into_iter()).unwrap();
+        let mut members = Members::new(3);
+        for (text, present, repeated, unknown) in [
+            (r#"{"id":1,"data":2,"time":3}"#, 0b111, 0, 0),
+            (r#"{"time":3,"x":{"id":5},"\u0069d":1}"#, 0b101, 0, 1),
+            (r#"{"id":1,"time":3,"id":2, "i":[1,2]}"#, 0b101, 0b001, 1),
+            ("{ }", 0, 0, 0),
+        ] {
+            members.clear();
+            let mut scanner = Scanner::new(text.as_bytes());
+            assert_eq!(scanner.object(0, &keys, &mut members, |_, _, _| Ok(None)), Ok(()), "{text}");
+            assert!(scanner.at_end());
+            assert_eq!(
+                (members.present, members.repeated, members.unknown),
+                ([present, 0], [repeated, 0], unknown),
+                "{text}"
+            );
+            if repeated == 0 && present & 1 == 1 {
+                assert_eq!(members.get(0).number, 1);
+            }
+        }
+    }
 }

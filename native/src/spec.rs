@@ -64,7 +64,8 @@ pub struct EventType {
     pub required: FieldSet,
     /// Ledger dimension that holds the canonical labels.
     pub labels: Option<u16>,
-    pub rules: Vec<Rule>,
+    /// Each with the fields of which one must be there for it to be broken (none: always to be looked at).
+    pub rules: Vec<(FieldSet, Rule)>,
     pub bands: Vec<Band>,
 }
 
@@ -116,6 +117,19 @@ pub enum Rule {
         max_age_us: i64,
         max_ahead_us: i64,
     },
+}
+
+impl Rule {
+    /// The fields of which one must be there for the rule to be broken; empty if absence can break it.
+    fn triggers(&self) -> FieldSet {
+        match self {
+            Rule::PartsWithin { parts, .. } => parts.iter().fold(0, |set, part| set | 1 << part),
+            Rule::NotAbove { field, .. } | Rule::AbsentWhen { field, .. } | Rule::NearEventTime { field, .. } => {
+                1 << field
+            }
+            Rule::RequiredWhen { .. } => 0,
+        }
+    }
 }
 
 pub struct Band {
@@ -266,7 +280,7 @@ impl Builder {
             labels,
             fields,
             keys,
-            rules,
+            rules: rules.into_iter().map(|rule| (rule.triggers(), rule)).collect(),
             bands,
         })
     }

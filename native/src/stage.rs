@@ -43,6 +43,8 @@ pub struct Mark {
 /// The staged events and, in step with them, their group keys.
 pub struct Stage {
     pub key_width: usize,
+    /// Where the dimensions of the begun event start in `keys`.
+    dimensions: usize,
     pub events: Vec<StagedEvent>,
     /// `key_width` numbers an event.
     pub keys: Vec<u32>,
@@ -56,6 +58,7 @@ impl Stage {
     pub fn new(dimensions: usize) -> Self {
         Stage {
             key_width: KEY_HEAD + dimensions,
+            dimensions: 0,
             events: Vec::new(),
             keys: Vec::new(),
             sums: Vec::new(),
@@ -85,13 +88,14 @@ impl Stage {
     /// Starts an event's key: all dimensions unknown.
     #[inline]
     pub fn begin(&mut self) {
-        self.keys.resize((self.events.len() + 1) * self.key_width, 0);
+        let start = self.events.len() * self.key_width;
+        self.keys.resize(start + self.key_width, 0);
+        self.dimensions = start + KEY_HEAD;
     }
 
-    #[inline]
+    #[inline(always)]
     pub fn set_dimension(&mut self, dimension: u16, text: u32) {
-        let at = self.events.len() * self.key_width + KEY_HEAD + usize::from(dimension);
-        self.keys[at] = text;
+        self.keys[self.dimensions + usize::from(dimension)] = text;
     }
 
     #[inline]
