@@ -65,7 +65,8 @@ def demo(
 
     Example: fleetmeter demo --events 500000
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     step = _Steps()
     config = SimulationConfig.of(events=events, seed=seed)
     with (

@@ -58,8 +58,10 @@ def up(
 
 
 def run_in_foreground(settings: Settings, workers: int, *, as_json: bool) -> None:
-    """Owns the stack until SIGINT or SIGTERM, then stops it: the body of `up`, and of the detached supervisor."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """Owns the stack until it is told to stop: the body of `up`, and of the detached supervisor. A terminal that is
+    closed (SIGHUP) says so as well as Ctrl-C and SIGTERM."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     try:
         with Stack(settings, workers=workers, report=_report) as stack:
             if as_json:

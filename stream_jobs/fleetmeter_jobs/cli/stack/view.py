@@ -94,14 +94,13 @@ def look(settings: Settings) -> StackView:
 def render(view: StackView, *, footer: str = "") -> RenderableType:
     """The view for people."""
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in ("", "state", "address", "pid", "restarts", "log"):
+    for column in ("", "state", "address", "pid", "restarts"):
         table.add_column(column, justify="right" if column in {"pid", "restarts"} else "left", overflow="fold")
     for part in view.parts:
         state = Text(part.state, "green" if part.ok else "bold red")
-        log = "" if part.log is None else str(part.log)
         pid = "" if part.pid is None else str(part.pid)
-        table.add_row(part.name, state, part.address, pid, str(part.restarts or ""), log)
-    lines: list[RenderableType] = [table, Text(), _counted_line(view)]
+        table.add_row(part.name, state, part.address, pid, str(part.restarts or ""))
+    lines: list[RenderableType] = [table, Text(), _counted_line(view), Text(f"logs: {view.data_dir / 'logs'}", "dim")]
     if footer:
         lines.append(Text(footer, "dim"))
     return Group(*lines)
