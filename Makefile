@@ -7,7 +7,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 VENV := .venv
-PYTHON := $(VENV)/bin/python
+VENV_PYTHON := $(VENV)/bin/python
 PACKAGES := schemas producers native/fleetmeter_native stream_jobs sql deploy
 NATIVE := native/Cargo.toml native/Cargo.lock $(shell find native/src -name '*.rs' 2>/dev/null)
 CARGO := cd native && cargo
@@ -23,23 +23,23 @@ demo: setup engines ## Simulate a fleet, count its events exactly, and show the 
 	@$(VENV)/bin/fleetmeter demo
 
 test: setup engines ## Run the whole test suite and print its coverage
-	@$(PYTHON) -m pytest --cov --cov-report=term:skip-covered --cov-fail-under=90 $(ARGS)
+	@$(VENV_PYTHON) -m pytest --cov --cov-report=term:skip-covered --cov-fail-under=90 $(ARGS)
 
 check: setup ## Lint, check formats and types, and test the native core
-	@$(PYTHON) -m ruff check .
-	@$(PYTHON) -m ruff format --check .
-	@$(PYTHON) -m mypy $(PACKAGES)
+	@$(VENV_PYTHON) -m ruff check .
+	@$(VENV_PYTHON) -m ruff format --check .
+	@$(VENV_PYTHON) -m mypy $(PACKAGES)
 	@$(CARGO) fmt --check
 	@$(CARGO) clippy --quiet --locked --all-targets -- -D warnings
 	@$(CARGO) test --quiet --locked
 
 format: setup ## Format Python and Rust
-	@$(PYTHON) -m ruff check --fix-only --quiet .
-	@$(PYTHON) -m ruff format .
+	@$(VENV_PYTHON) -m ruff check --fix-only --quiet .
+	@$(VENV_PYTHON) -m ruff format .
 	@$(CARGO) fmt
 
 bench: setup engines ## Print the throughput of the native core and of a worker end to end
-	@$(PYTHON) tests/bench/run.py $(ARGS)
+	@$(VENV_PYTHON) tests/bench/run.py $(ARGS)
 
 setup: $(BUILD_READY) ## Make .venv with the pinned dependencies and the native core (does nothing when all is current)
 
@@ -69,13 +69,13 @@ $(VENV_READY):
 # --require-hashes covers everything that is downloaded; fleetmeter itself is built from this tree, without a download.
 $(DEPENDENCIES_READY): requirements/dev.lock $(VENV_READY)
 	@echo "Installing the pinned dependencies (once) ..."
-	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.lock
+	@$(VENV_PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.lock
 	@touch $@
 
 $(BUILD_READY): pyproject.toml $(NATIVE) $(DEPENDENCIES_READY)
 	@requirements/prerequisites.sh build
 	@echo "Building the native core (once, about a minute) ..."
-	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(VENV_PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@# The extension is optional for producers, so that pip succeeds without it; here it has to be there.
-	@$(PYTHON) -c 'import fleetmeter_native' || { echo "The native core was not built. See why with: cd native && cargo build --release" >&2; exit 1; }
+	@$(VENV_PYTHON) -c 'import fleetmeter_native' || { echo "The native core was not built. See why with: cd native && cargo build --release" >&2; exit 1; }
 	@touch $@

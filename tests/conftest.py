@@ -6,6 +6,7 @@ that kill an engine start one of their own with `kafka_factory` or `clickhouse_f
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -15,6 +16,25 @@ import clickhouse_connect
 import pytest
 from clickhouse_connect.driver.client import Client
 from fleetmeter_local import RunningClickHouse, RunningKafka, start_clickhouse, start_kafka
+
+
+_TRACE = pytest.StashKey[str | None]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """FLEETMETER_TRACE is an input of the tests and no setting: what runs under test must not take it for a misspelt
+    one."""
+    config.stash[_TRACE] = os.environ.pop("FLEETMETER_TRACE", None)
+
+
+@pytest.fixture(scope="session")
+def trace_file(pytestconfig: pytest.Config) -> Path:
+    """Azure's public trace of 2023, conversations: FLEETMETER_TRACE, or in `shared/data` beside the clone."""
+    default = Path(__file__).resolve().parents[2] / "shared" / "data" / "azure_llm_trace_2023_conv.csv"
+    path = Path(pytestconfig.stash[_TRACE] or default)
+    if not path.exists():
+        pytest.skip(f"{path.name} is not there; give it with FLEETMETER_TRACE")
+    return path
 
 
 @pytest.fixture(scope="session")
