@@ -11,6 +11,10 @@ A *ghost* is a token that was logged although its part never appeared (ClickHous
 or a full disk can come between). Whoever gets "done" for a token knows that it is in the log: no insert with it, not
 even one of our own that is still on its way, can add rows any more. That, and nothing else, makes the next attempt
 safe. After an error the token may not be logged yet, so that an earlier insert could still land beside a raised one.
+
+What this rests on: the table remembers a token for longer than a change can stay undecided while somebody tries to make
+it. A ghost that nobody resolves for a whole window, and that two rivals come upon just as its token is forgotten, could
+let one of them in under the old attempt and the other under the raised one; hence the wide window (see `canary`).
 """
 
 from __future__ import annotations

@@ -39,6 +39,8 @@ COMMIT_SETTINGS: Final[dict[str, str | int]] = {
     "min_insert_block_size_bytes": 0,
     "max_insert_block_size": _ROWS_OF_ONE_BLOCK,
     "max_insert_block_size_bytes": 0,
+    # A flush has one row a key already: looking for rows to merge within it takes longer than all the rest.
+    "optimize_on_insert": 0,
     # A profile's limit or offset would cut rows off the SELECT without a word.
     "limit": 0,
     "offset": 0,

@@ -142,7 +142,7 @@ def tampered(
         "SELECT data_paths FROM system.tables WHERE database = currentDatabase() AND name = 'ledger'"
     )
     month = table_partition_of(APPEND_TIME_MS)
-    parts = [f"{folder}tmp_insert_{month}_{block}_{block}_1/" for block in blocks]
+    parts = [f"{folder}tmp_insert_{month}_{block}_{block}_0/" for block in blocks]
     paths = [argument for part in parts for argument in ("-P", part, "-P", part.rstrip("/"))]
     tracer = subprocess.Popen(
         [strace, "-f", "-o", str(log), *paths, "-e", f"inject={calls}:{action}", "-p", str(pid)],
