@@ -56,9 +56,9 @@ def parser_table(peers: list[tuple[str, Speed]], native: float | None) -> Table:
     table.add_column("way")
     table.add_column("events/s", justify="right")
     if native:
-        table.add_column("native core is", justify="right")
+        table.add_column("native core", justify="right")
     for name, one in peers:
-        table.add_row(name, rate(one.median), *([f"{native / one.median:.0f} times faster"] if native else []))
+        table.add_row(name, rate(one.median), *([f"{native / one.median:.1f} times as fast"] if native else []))
     if native:
         table.caption = "The core also identifies, deduplicates and aggregates in its time."
     return table
