@@ -17,7 +17,6 @@ import pytest
 from clickhouse_connect.driver.client import Client
 from fleetmeter_local import RunningClickHouse, RunningKafka, start_clickhouse, start_kafka
 
-
 _TRACE = pytest.StashKey[str | None]()
 
 

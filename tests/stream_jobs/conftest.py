@@ -1,4 +1,4 @@
-"""Workers in this process, on real Kafka, with a ledger and a core in memory."""
+"""Partitions and workers in this process, with a ledger and a core in memory."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from fleetmeter_doubles.memory_ledger import MemoryLedger
+from fleetmeter_doubles.partition_world import PartitionWorld
 from fleetmeter_doubles.toy_core import ToyCore
 from fleetmeter_jobs.app import UsageApp, build_app, count_with
 from fleetmeter_jobs.kafka_topic import countable_topic_id
@@ -104,6 +105,16 @@ async def fleet(kafka: RunningKafka) -> AsyncIterator[Callable[[str], ToyFleet]]
             return ToyFleet(settings, MemoryLedger(), stack)
 
         yield make
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[PartitionWorld]:
+    """One partition in memory; its processors are stopped afterwards."""
+    made = PartitionWorld(Threads())
+    yield made
+    for processor in made.processors:
+        await processor.stop(5)
+    made.threads.close()
 
 
 @pytest.fixture
