@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
+import sys
 import urllib.request
 from pathlib import Path
 
 import pytest
 from stack_under_test import Commands, alive, running_stack, wait_until
 
+ROOT = Path(__file__).resolve().parents[2]
+
 
 def test_a_detached_stack_is_found_by_every_command_and_stopped_whole(tmp_path: Path) -> None:
-    with running_stack(tmp_path / "data", workers=1, topic="usage.eu") as fleetmeter:
+    with running_stack(tmp_path / "data", workers=1, clickhouse_database="meter") as fleetmeter:
         parts = fleetmeter("status")["parts"]
         assert list(parts) == ["supervisor", "kafka", "clickhouse", "worker-1"]
         assert all(part["ok"] for part in parts.values())
@@ -22,14 +26,18 @@ def test_a_detached_stack_is_found_by_every_command_and_stopped_whole(tmp_path: 
         second = fleetmeter.run("up", "--detach")
         assert second.code == 2
         assert "already runs" in second.err
-        assert fleetmeter("migrate") == {"database": "fleetmeter", "applied": [], "version": len(migrations())}
+        assert fleetmeter("migrate") == {"database": "meter", "applied": [], "version": len(migrations())}
 
         # The stack's own settings are found through its state file, not through the environment.
         elsewhere = Commands(fleetmeter.data_dir)
-        assert elsewhere("config")["topic"] == {
-            **elsewhere("config")["topic"], "value": "usage.eu", "from": "running stack"
-        }  # fmt: skip
-        assert [each["topic"] for each in elsewhere("reconcile")["partitions"]] == ["usage.eu"] * 4
+        database = elsewhere("config")["clickhouse_database"]
+        assert (database["value"], database["from"]) == ("meter", "running stack")
+
+        emit_the_readme_example(elsewhere("config")["kafka_bootstrap"]["value"], tmp_path)
+        report = elsewhere("reconcile", "--wait", "60")
+        assert (report["accepted"], report["pending"]) == (1, 0)
+        answer = ask_the_readme_question(parts["clickhouse"]["address"], "meter")
+        assert answer == "acct-42\tllada-8b-instruct\t1\t256\t23\n"
 
         stopped = fleetmeter("down")["stopped"]
         assert sorted(stopped) == ["clickhouse", "kafka", "supervisor", "worker-1"]
@@ -37,8 +45,27 @@ def test_a_detached_stack_is_found_by_every_command_and_stopped_whole(tmp_path: 
         assert fleetmeter("down") == {"stopped": []}
 
 
+def readme_block(language: str) -> str:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    block = re.search(rf"```{language}\n(.*?)```", text, re.DOTALL)
+    assert block is not None
+    return block[1]
+
+
+def emit_the_readme_example(bootstrap: str, folder: Path) -> None:
+    script = folder / "example.py"
+    script.write_text(readme_block("python").replace("localhost:9092", bootstrap), encoding="utf-8")
+    subprocess.run([sys.executable, str(script)], check=True, timeout=60)
+
+
+def ask_the_readme_question(url: str, database: str) -> str:
+    query = readme_block("sql").replace("fleetmeter.", f"{database}.").encode()
+    with urllib.request.urlopen(urllib.request.Request(url, data=query)) as answer:  # noqa: S310
+        return str(answer.read().decode())
+
+
 def migrations() -> list[Path]:
-    return sorted((Path(__file__).resolve().parents[2] / "sql" / "fleetmeter_sql" / "migrations").glob("*.sql"))
+    return sorted((ROOT / "sql" / "fleetmeter_sql" / "migrations").glob("*.sql"))
 
 
 def test_a_killed_supervisor_leaves_no_orphans_and_no_lock(tmp_path: Path) -> None:
