@@ -23,6 +23,9 @@ Wanted = Literal["auto", "given", "docker", "local"]
 
 BOOTSTRAP_VARIABLE = "FLEETMETER_KAFKA_BOOTSTRAP"
 URL_VARIABLE = "FLEETMETER_CLICKHOUSE_URL"
+USER_VARIABLE = "FLEETMETER_CLICKHOUSE_USER"
+PASSWORD_VARIABLE = "FLEETMETER_CLICKHOUSE_PASSWORD"  # noqa: S105  (its name, not its value)
+"""The commands take credentials from these only; a URL for tests may have its own."""
 _GIVEN_TIMEOUT_S = 10.0
 
 
@@ -125,8 +128,8 @@ def _given_clickhouse(url: str) -> RunningClickHouse:
     running = RunningClickHouse(
         parts.hostname,
         parts.port or (8443 if secure else 8123),
-        unquote(parts.username or "default"),
-        unquote(parts.password or ""),
+        unquote(parts.username or "") or os.environ.get(USER_VARIABLE) or "default",
+        unquote(parts.password or "") or os.environ.get(PASSWORD_VARIABLE) or "",
         "given",
         secure=secure,
     )

@@ -46,6 +46,17 @@ def test_a_given_broker_is_used_and_left_alone(
 
 
 @pytest.mark.clickhouse
+def test_credentials_of_a_given_clickhouse_may_stand_apart(
+    clickhouse: RunningClickHouse, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("FLEETMETER_CLICKHOUSE_URL", clickhouse.url)
+    monkeypatch.setenv("FLEETMETER_CLICKHOUSE_USER", "ann")
+    monkeypatch.setenv("FLEETMETER_CLICKHOUSE_PASSWORD", "s@cret")
+    running = start_clickhouse(tmp_path)
+    assert (running.source, running.user, running.password) == ("given", "ann", "s@cret")
+
+
+@pytest.mark.clickhouse
 def test_a_given_clickhouse_is_used(
     clickhouse: RunningClickHouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
