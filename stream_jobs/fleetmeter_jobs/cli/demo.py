@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import tempfile
 import time
@@ -60,8 +61,8 @@ def demo(
 ) -> None:
     """Simulate a fleet, count its events, and show that none is lost or counted twice; exit 1 if one is.
 
-    Everything runs in a temporary folder and is gone afterwards. Kafka and ClickHouse are started here unless their
-    addresses are given.
+    Everything runs in a temporary folder and is gone afterwards; only after a failure the folder stays, for its logs.
+    Kafka and ClickHouse are started here unless their addresses are given.
 
     Example: fleetmeter demo --events 500000
     """
@@ -70,12 +71,12 @@ def demo(
     step = _Steps()
     config = SimulationConfig.of(events=events, seed=seed)
     with (
-        tempfile.TemporaryDirectory(prefix="fleetmeter-demo-") as folder,
-        _apart(own_settings(Path(folder), setting)) as settings,
+        _folder() as folder,
+        _apart(own_settings(folder, setting)) as settings,
         Stack(settings, workers=workers, report=step) as stack,
     ):
         with stack.tended():
-            story = _run(stack.settings, config, Path(folder) / "oracle.json", workers, step, quiet=as_json)
+            story = _run(stack.settings, config, folder / "oracle.json", workers, step, quiet=as_json)
         step("Stopping everything")
     if as_json:
         print_json(story.as_dict())
@@ -98,6 +99,23 @@ def _run(
     comparison = compare(settings, read_oracle(oracle), report.total)
     with connect(settings, database=settings.clickhouse_database) as client:
         return tell(client, settings, summary, report, comparison, workers=workers, counted_s=counted_s)
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    """A temporary folder. It goes with the demo, unless the demo fails: then its logs are what one has to read."""
+    folder = Path(tempfile.mkdtemp(prefix="fleetmeter-demo-"))
+    try:
+        yield folder
+    except Exception:
+        notes.print(
+            f"The demo's logs and data are kept in {folder}; delete it when you have seen them.", soft_wrap=True
+        )
+        raise
+    except BaseException:
+        shutil.rmtree(folder)
+        raise
+    shutil.rmtree(folder)
 
 
 @contextmanager
