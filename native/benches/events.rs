@@ -1,4 +1,4 @@
-//! Usage events as a busy fleet sends them, the same in each run.
+//! Usage events as a busy fleet sends them, the same in each run: 64 nodes, 500 accounts, 4 models, about 60,000 groups.
 
 use std::sync::Arc;
 
@@ -52,11 +52,11 @@ impl Sample {
     }
 
     fn subject(&self) -> String {
-        format!("account-{:04}", self.pick(6, 1000))
+        format!("account-{:04}", self.pick(6, 500))
     }
 
     fn time_us(&self) -> i64 {
-        APPEND_US - 600_000_000 + self.pick(16, 300_000_000) as i64
+        APPEND_US - 600_000_000 + self.pick(16, 120_000_000) as i64
     }
 
     fn time(&self) -> String {

@@ -6,6 +6,7 @@ use crate::prefetch::prefetch;
 /// Columns of a sums row before the ledger's measures: smallest offset, largest offset + 1.
 pub const SUMS_HEAD: usize = 2;
 const SMALLEST_TABLE: usize = 1024;
+const CACHE_LINE: usize = 64;
 
 /// The pending deltas of one partition.
 #[derive(Clone)]
@@ -63,8 +64,10 @@ impl Groups {
     pub fn prefetch_row(&self, hash: u64) {
         let row = (self.slots[self.slot_of(hash)] as u32).wrapping_sub(1) as usize;
         prefetch(self.keys.get(row.wrapping_mul(self.key_width)));
-        prefetch(self.sums.get(row.wrapping_mul(self.sums_width)));
-        prefetch(self.sums.get(row.wrapping_mul(self.sums_width).wrapping_add(8)));
+        let start = row.wrapping_mul(self.sums_width);
+        for line in (0..self.sums_width).step_by(CACHE_LINE / size_of::<u64>()) {
+            prefetch(self.sums.get(start.wrapping_add(line)));
+        }
     }
 
     /// Adds an event at `offset` with its (measure, value) pairs to the group of `key`. An error is the measure whose sum

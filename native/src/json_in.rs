@@ -170,19 +170,19 @@ fn scan(spec: &Spec, reader: &mut JsonReader, scanner: &mut Scanner<'_>) -> Resu
     if is_object {
         let JsonReader { data, last_type, .. } = reader;
         reader.attributes.clear();
-        scanner.object(0, &spec.attributes, &mut reader.attributes, |scanner, member, attributes| {
-            if member != attribute::DATA || scanner.peek() != Some(b'{') {
+        scanner.object(0, &spec.attributes, &mut reader.attributes, attribute::DATA, |scanner, attributes| {
+            if scanner.peek() != Some(b'{') {
                 return Ok(None);
             }
             let Some(event_type) = type_of(spec, attributes, scanner.text(), last_type) else {
                 return Ok(None);
             };
-            let start = scanner.pos() as u32;
+            let start = scanner.pos();
             let members = &mut data[event_type];
             members.clear();
-            scanner.object(1, &spec.types[event_type].keys, members, |_, _, _| Ok(None))?;
+            scanner.object(1, &spec.types[event_type].keys, members, usize::MAX, |_, _| Ok(None))?;
             data_type = Some(event_type);
-            Ok(Some(Token { kind: TokenKind::Object, start, end: scanner.pos() as u32, number: 0 }))
+            Ok(Some(Token::span(TokenKind::Object, start, scanner.pos())))
         })?;
     } else {
         scanner.value(0)?;
@@ -263,8 +263,8 @@ fn judge_event(
     let members = &mut reader.data[event_type];
     if scanned.data_type.is_none() {
         members.clear();
-        let mut scanner = Scanner::at(text, data.start as usize);
-        let scanned = scanner.object(1, &event.keys, members, |_, _, _| Ok(None));
+        let mut scanner = Scanner::at(text, data.start());
+        let scanned = scanner.object(1, &event.keys, members, usize::MAX, |_, _| Ok(None));
         scanned.map_err(|NotJson| Rejection::whole(Reason::NotJson))?;
     }
     if let Some(first) = members.first_repeated() {
@@ -306,7 +306,7 @@ fn name_of<'r>(
 ) -> Result<&'r [u8], Rejection> {
     let token = attributes.get(number);
     // The scanner has seen that a plain text has no control character; nothing is longer in code points than in bytes.
-    if token.kind == TokenKind::Text && token.end > token.start && token.end - token.start <= most {
+    if token.kind == TokenKind::Text && (1..=most as usize).contains(&(token.end() - token.start())) {
         return Ok(token.of(text));
     }
     crate::ingest::named(attribute::NAMES[number], text_of(attributes, number, text, scratch)?, most)
@@ -325,9 +325,9 @@ impl Row for JsonRow<'_> {
 
     #[inline(always)]
     fn value<'r>(&'r self, field: usize, scratch: &'r mut Vec<u8>) -> Value<'r> {
-        let token = self.members.get(field);
+        let token = self.members.present_token(field);
         match token.kind {
-            TokenKind::Whole => Value::Whole(token.number),
+            TokenKind::Whole => Value::Whole(token.number()),
             TokenKind::Text => Value::Text(token.of(self.text)),
             TokenKind::EscapedText => {
                 scratch.clear();
@@ -336,7 +336,7 @@ impl Row for JsonRow<'_> {
             }
             TokenKind::Null => Value::Null,
             TokenKind::WholeTooBig => Value::WholeTooBig,
-            TokenKind::Minus => Value::Minus(token.number),
+            TokenKind::Minus => Value::Minus(token.number()),
             TokenKind::MinusTooBig => Value::MinusTooBig,
             TokenKind::Fraction => Value::Fraction,
             TokenKind::Object => Value::Object(token.of(self.text)),

@@ -41,7 +41,7 @@ pub const UNCODED: u32 = u32::MAX;
 pub trait Row {
     /// The fields that may have a value.
     fn present(&self) -> FieldSet;
-    /// The value of a field; `scratch` may hold it.
+    /// The value of a field that is present; `scratch` may hold it.
     fn value<'r>(&'r self, field: usize, scratch: &'r mut Vec<u8>) -> Value<'r>;
 }
 
@@ -64,10 +64,10 @@ struct CheckedTexts {
     recent: Vec<[Recent; RECENT]>,
 }
 
-/// A text of up to 16 bytes, told exactly by two words and its length (0: none).
+/// A text of up to 24 bytes, told exactly by three words and its length (0: none).
 #[derive(Clone, Copy, Default)]
 struct Recent {
-    words: (u64, u64),
+    words: (u64, u64, u64),
     length: u32,
     number: u32,
 }
@@ -132,12 +132,16 @@ impl Judge {
         scratch: &mut Vec<u8>,
         stage: &mut Stage,
     ) -> Result<(), Rejection> {
+        let absent = todo & !row.present();
         for (first, word) in [(0, todo as u64), (64, (todo >> 64) as u64)] {
             let mut word = word;
             while word != 0 {
                 let at = first + word.trailing_zeros() as usize;
                 word &= word - 1;
                 let field = &event.fields[at];
+                if absent != 0 && absent >> at & 1 == 1 {
+                    return Err(Rejection::of(Reason::MissingField, &field.path));
+                }
                 if let Err(reason) = self.field(at, field, row.value(at, scratch), stage) {
                     return Err(Rejection::of(reason, &field.path));
                 }
@@ -249,11 +253,19 @@ impl CheckedTexts {
     /// The interned number of a text that is not empty, if the field accepts it.
     #[inline(always)]
     fn number(&mut self, interner: &mut Interner, field: &Field, text: &[u8]) -> Result<u32, Reason> {
-        if text.len() > 16 {
-            return self.find(interner, field, text);
-        }
-        let words = short_words(text);
-        let at = ((words.0 ^ words.1.rotate_left(29)).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 60) as usize;
+        let words = match text.len() {
+            0..=16 => {
+                let (low, high) = short_words(text);
+                (low, high, 0)
+            }
+            17..=24 => {
+                let (low, middle) = short_words(&text[..16]);
+                (low, middle, short_words(&text[text.len() - 8..]).0)
+            }
+            _ => return self.find(interner, field, text),
+        };
+        let mixed = words.0 ^ words.1.rotate_left(29) ^ words.2.rotate_left(43);
+        let at = (mixed.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 60) as usize;
         let slot = field.slot as usize;
         if slot >= self.recent.len() {
             self.recent.resize(slot + 1, [Recent::default(); RECENT]);

@@ -64,11 +64,14 @@ impl KeyTable {
             return self.matches_near_end(number, text);
         };
         let (words, _) = window.as_chunks::<8>();
-        let mut difference = 0;
-        for (i, word) in words.iter().enumerate() {
-            difference |= (u64::from_le_bytes(*word) ^ quoted.words[i]) & quoted.masks[i];
+        let differs = |from: usize, to: usize| {
+            let pairs = words[from..to].iter().zip(&quoted.words[from..to]).zip(&quoted.masks[from..to]);
+            pairs.fold(0, |bits, ((word, name), mask)| bits | (u64::from_le_bytes(*word) ^ name) & mask) != 0
+        };
+        if differs(0, 2) || (quoted.length > 16 && differs(2, QUOTED_WORDS)) {
+            return None;
         }
-        (difference == 0).then_some(quoted.length)
+        Some(quoted.length)
     }
 
     #[cold]

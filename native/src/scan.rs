@@ -34,21 +34,43 @@ pub enum TokenKind {
     Array,
 }
 
-/// A value in the text: `start..end` are its bytes (of a text: without the quotes).
+/// A value in the text, in 16 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Token {
     pub kind: TokenKind,
-    pub start: u32,
-    pub end: u32,
-    pub number: u64,
+    /// Of `Whole` and `Minus` the magnitude; of texts (without the quotes), objects and arrays where they start (low half)
+    /// and end (high half).
+    payload: u64,
 }
 
 impl Token {
-    pub const NULL: Token = Token { kind: TokenKind::Null, start: 0, end: 0, number: 0 };
+    pub const NULL: Token = Token { kind: TokenKind::Null, payload: 0 };
 
-    #[inline]
+    #[inline(always)]
+    pub fn span(kind: TokenKind, start: usize, end: usize) -> Token {
+        Token { kind, payload: start as u64 | (end as u64) << 32 }
+    }
+
+    /// The value of a `Whole`, the magnitude of a `Minus`.
+    #[inline(always)]
+    pub fn number(&self) -> u64 {
+        self.payload
+    }
+
+    #[inline(always)]
+    pub fn start(&self) -> usize {
+        self.payload as u32 as usize
+    }
+
+    #[inline(always)]
+    pub fn end(&self) -> usize {
+        (self.payload >> 32) as usize
+    }
+
+    /// The bytes of a text, object or array.
+    #[inline(always)]
     pub fn of<'t>(&self, text: &'t [u8]) -> &'t [u8] {
-        text.get(self.start as usize..self.end as usize).unwrap_or_default()
+        text.get(self.start()..self.end()).unwrap_or_default()
     }
 }
 
@@ -99,6 +121,12 @@ impl Members {
             [0, high] => Some(64 + high.trailing_zeros() as usize),
             [low, _] => Some(low.trailing_zeros() as usize),
         }
+    }
+
+    /// The token of a member that is there.
+    #[inline(always)]
+    pub fn present_token(&self, member: usize) -> Token {
+        self.tokens[member]
     }
 
     /// The token of a member; null when it is absent.
@@ -156,17 +184,9 @@ impl<'t> Scanner<'t> {
         self.pos += 1;
     }
 
-    #[inline(always)]
+    #[inline]
     pub fn skip_whitespace(&mut self) {
-        if self.peek().is_some_and(|byte| byte <= b' ') {
-            self.skip_some_whitespace();
-        }
-    }
-
-    fn skip_some_whitespace(&mut self) {
-        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.peek() {
-            self.pos += 1;
-        }
+        self.pos = behind_whitespace(self.text, self.pos);
     }
 
     /// Whether only whitespace is left.
@@ -187,10 +207,12 @@ impl<'t> Scanner<'t> {
     /// Scans any value, `depth` containers deep already.
     #[inline(always)]
     pub fn value(&mut self, depth: usize) -> Result<Token, NotJson> {
-        match self.peek() {
-            Some(b'"') => self.string(),
-            Some(b'0'..=b'9') => self.number(false),
-            _ => self.other_value(depth),
+        match usual_value(self.text, self.pos) {
+            Some((token, end)) => {
+                self.pos = end;
+                Ok(token)
+            }
+            None => self.other_value(depth),
         }
     }
 
@@ -198,10 +220,8 @@ impl<'t> Scanner<'t> {
     fn other_value(&mut self, depth: usize) -> Result<Token, NotJson> {
         let start = self.pos;
         let kind = match self.peek() {
-            Some(b'-') => {
-                self.pos += 1;
-                return self.number(true);
-            }
+            Some(b'"') => return self.string(),
+            Some(b'-' | b'0'..=b'9') => return self.number(),
             Some(b'{') => {
                 self.container(depth)?;
                 TokenKind::Object
@@ -215,54 +235,83 @@ impl<'t> Scanner<'t> {
             Some(b'n') => self.literal(b"null", TokenKind::Null)?,
             _ => return Err(NotJson),
         };
-        Ok(Token { kind, start: start as u32, end: self.pos as u32, number: 0 })
+        Ok(Token::span(kind, start, self.pos))
     }
 
-    /// Scans an object at the position and keeps the members that `keys` knows. `inner` may take over the value of a
-    /// member (it stands at the value, and returns its token, or None to have it scanned as usual).
-    #[inline]
+    /// Scans an object at the position and keeps the members that `keys` knows. Of the member `special`, `inner` may scan
+    /// the value (it returns its token, or None to have it scanned as usual).
+    #[inline(always)]
     pub fn object(
         &mut self,
         depth: usize,
         keys: &KeyTable,
         members: &mut Members,
-        mut inner: impl FnMut(&mut Self, usize, &Members) -> Result<Option<Token>, NotJson>,
+        special: usize,
+        mut inner: impl FnMut(&mut Self, &Members) -> Result<Option<Token>, NotJson>,
     ) -> Result<(), NotJson> {
         self.expect(b'{')?;
         self.deepest = self.deepest.max(depth + 1);
-        let first = members.follows.len() - 1;
-        let mut previous = first;
         self.skip_whitespace();
         if self.peek() == Some(b'}') {
             self.pos += 1;
             return Ok(());
         }
+        let mut previous = members.follows.len() - 1;
+        // The position is kept in a local while nothing unusual is met: this loop is where the time goes.
+        let (text, mut pos) = (self.text, self.pos);
         loop {
-            self.expect(b'"')?;
-            let member = self.key(keys, members.follows[previous] as usize)?;
-            self.skip_whitespace();
+            if text.get(pos) != Some(&b'"') {
+                return Err(NotJson);
+            }
+            let guess = usize::from(members.follows[previous]);
+            let member = match keys.matches_quoted(guess, &text[pos + 1..]) {
+                Some(length) => {
+                    pos += 1 + length;
+                    Some(guess)
+                }
+                None => {
+                    self.pos = pos;
+                    let member = self.other_key(keys)?;
+                    pos = self.pos;
+                    member
+                }
+            };
+            pos = behind_whitespace(text, pos);
+            self.pos = pos;
+            let given = if member == Some(special) { inner(self, members)? } else { None };
+            let token = match (given, usual_value(text, pos)) {
+                (Some(token), _) => {
+                    pos = self.pos;
+                    token
+                }
+                (None, Some((token, end))) => {
+                    pos = end;
+                    token
+                }
+                (None, None) => {
+                    let token = self.other_value(depth + 1)?;
+                    pos = self.pos;
+                    token
+                }
+            };
             if let Some(member) = member {
-                let token = match inner(self, member, members)? {
-                    Some(token) => token,
-                    None => self.value(depth + 1)?,
-                };
                 members.put(member, token);
-                members.follows[previous] = member as u16;
+                if member != guess {
+                    members.follows[previous] = member as u16;
+                }
                 previous = member;
             } else {
-                self.value(depth + 1)?;
                 members.unknown += 1;
             }
-            self.skip_whitespace();
-            match self.peek() {
-                Some(b',') => self.pos += 1,
+            pos = behind_whitespace(text, pos);
+            match text.get(pos) {
+                Some(b',') => pos = behind_whitespace(text, pos + 1),
                 Some(b'}') => {
-                    self.pos += 1;
+                    self.pos = pos + 1;
                     return Ok(());
                 }
                 _ => return Err(NotJson),
             }
-            self.skip_whitespace();
         }
     }
 
@@ -294,20 +343,9 @@ impl<'t> Scanner<'t> {
         }
     }
 
-    /// The member that a key names, behind its opening quote; `guess` is tried first. Ends behind the colon.
-    #[inline(always)]
-    fn key(&mut self, keys: &KeyTable, guess: usize) -> Result<Option<usize>, NotJson> {
-        let rest = self.text.get(self.pos..).unwrap_or_default();
-        if let Some(length) = keys.matches_quoted(guess, rest) {
-            self.pos += length;
-            return Ok(Some(guess));
-        }
-        self.other_key(keys)
-    }
-
+    /// The member that the key at the position names. Ends behind the colon.
     #[inline(never)]
     fn other_key(&mut self, keys: &KeyTable) -> Result<Option<usize>, NotJson> {
-        self.pos -= 1;
         let token = self.string()?;
         self.skip_whitespace();
         self.expect(b':')?;
@@ -329,45 +367,29 @@ impl<'t> Scanner<'t> {
         Ok(kind)
     }
 
-    /// A number at its first digit.
-    #[inline(always)]
-    fn number(&mut self, minus: bool) -> Result<Token, NotJson> {
+    /// A number at the position, of whatever form and length.
+    fn number(&mut self) -> Result<Token, NotJson> {
+        let minus = self.peek() == Some(b'-');
+        self.pos += usize::from(minus);
         let digits = self.pos;
-        let mut number = 0u64;
-        while let Some(byte) = self.peek() {
-            let digit = byte.wrapping_sub(b'0');
-            if digit > 9 {
-                break;
-            }
-            number = number.wrapping_mul(10).wrapping_add(u64::from(digit));
+        let mut number = Some(0u64);
+        while let Some(digit @ b'0'..=b'9') = self.peek() {
+            number = number.and_then(|number| number.checked_mul(10)?.checked_add(u64::from(digit - b'0')));
             self.pos += 1;
         }
-        let count = self.pos - digits;
-        let goes_on = matches!(self.peek(), Some(b'.' | b'e' | b'E'));
-        if minus || goes_on || count > 19 || count == 0 || (count > 1 && self.text[digits] == b'0') {
-            return self.other_number(minus, digits, number);
-        }
-        Ok(Token { kind: TokenKind::Whole, start: digits as u32, end: self.pos as u32, number })
-    }
-
-    /// A number that is more than a few digits: behind its first digits, which have the value `number` modulo 2^64.
-    #[inline(never)]
-    fn other_number(&mut self, minus: bool, digits: usize, number: u64) -> Result<Token, NotJson> {
         let count = self.pos - digits;
         if count == 0 || (count > 1 && self.text[digits] == b'0') {
             return Err(NotJson);
         }
-        // 20 digits without a leading zero are at least 10^19: those that do not fit come out below that.
-        let fits = count < 20 || (count == 20 && number >= 10_000_000_000_000_000_000 && self.text[digits] == b'1');
         let fraction = self.fraction_or_exponent()?;
-        let kind = match (fraction, minus, fits) {
+        let kind = match (fraction, minus, number) {
             (true, _, _) => TokenKind::Fraction,
-            (false, false, true) => TokenKind::Whole,
-            (false, false, false) => TokenKind::WholeTooBig,
-            (false, true, true) => TokenKind::Minus,
-            (false, true, false) => TokenKind::MinusTooBig,
+            (false, false, Some(_)) => TokenKind::Whole,
+            (false, false, None) => TokenKind::WholeTooBig,
+            (false, true, Some(_)) => TokenKind::Minus,
+            (false, true, None) => TokenKind::MinusTooBig,
         };
-        Ok(Token { kind, start: (digits - usize::from(minus)) as u32, end: self.pos as u32, number })
+        Ok(Token { kind, payload: number.unwrap_or_default() })
     }
 
     #[inline]
@@ -397,34 +419,19 @@ impl<'t> Scanner<'t> {
         if self.pos == start { Err(NotJson) } else { Ok(()) }
     }
 
-    /// A string at its opening quote.
-    #[inline(always)]
-    pub fn string(&mut self) -> Result<Token, NotJson> {
-        let start = self.pos + 1;
-        let mut at = start;
-        while let Some(block) = self.text.get(at..at + 16).and_then(<[u8]>::first_chunk) {
-            let Some(special) = first_special(block) else {
-                at += 16;
-                continue;
-            };
-            at += special;
-            if self.text[at] != b'"' || self.text[self.pos] != b'"' {
-                break;
-            }
-            self.pos = at + 1;
-            return Ok(Token { kind: TokenKind::Text, start: start as u32, end: at as u32, number: 0 });
-        }
-        self.other_string(at)
-    }
-
-    /// A string at its opening quote, with no special byte before `at`.
-    #[inline(never)]
-    fn other_string(&mut self, at: usize) -> Result<Token, NotJson> {
+    /// A string at the position, whatever is in it.
+    fn string(&mut self) -> Result<Token, NotJson> {
         self.expect(b'"')?;
         let start = self.pos;
-        self.pos = at.max(start);
         let mut kind = TokenKind::Text;
         loop {
+            if let Some(block) = self.text.get(self.pos..).and_then(<[u8]>::first_chunk) {
+                let Some(special) = first_special(block) else {
+                    self.pos += block.len();
+                    continue;
+                };
+                self.pos += special;
+            }
             match self.peek() {
                 Some(b'"') => break,
                 Some(b'\\') => {
@@ -441,7 +448,7 @@ impl<'t> Scanner<'t> {
         }
         let end = self.pos;
         self.pos += 1;
-        Ok(Token { kind, start: start as u32, end: end as u32, number: 0 })
+        Ok(Token::span(kind, start, end))
     }
 
     #[cold]
@@ -531,6 +538,53 @@ impl<'t> Scanner<'t> {
         self.skip_whitespace();
         Ok(())
     }
+}
+
+/// A plain string or a short number at `pos`, and where it ends; None for anything else, valid or not.
+#[inline(always)]
+fn usual_value(text: &[u8], pos: usize) -> Option<(Token, usize)> {
+    let first = *text.get(pos)?;
+    if first == b'"' {
+        let mut at = pos + 1;
+        loop {
+            let block = text.get(at..)?.first_chunk()?;
+            if let Some(special) = first_special(block) {
+                at += special;
+                break;
+            }
+            at += 16;
+        }
+        let token = Token::span(TokenKind::Text, pos + 1, at);
+        return (*text.get(at)? == b'"').then_some((token, at + 1));
+    }
+    let mut number = u64::from(first.wrapping_sub(b'0'));
+    let mut at = pos + 1;
+    if number > 9 {
+        return None;
+    }
+    loop {
+        let byte = *text.get(at)?;
+        let digit = u64::from(byte.wrapping_sub(b'0'));
+        if digit > 9 {
+            let leading_zero = first == b'0' && at > pos + 1;
+            let usual = at - pos < 19 && !leading_zero && !matches!(byte, b'.' | b'e' | b'E');
+            let token = Token { kind: TokenKind::Whole, payload: number };
+            return usual.then_some((token, at));
+        }
+        number = number.wrapping_mul(10).wrapping_add(digit);
+        at += 1;
+    }
+}
+
+#[inline(always)]
+fn behind_whitespace(text: &[u8], pos: usize) -> usize {
+    if text.get(pos).is_some_and(|byte| *byte <= b' ') { behind_some_whitespace(text, pos) } else { pos }
+}
+
+#[inline(never)]
+fn behind_some_whitespace(text: &[u8], pos: usize) -> usize {
+    let rest = text.get(pos..).unwrap_or_default();
+    pos + rest.iter().take_while(|byte| matches!(byte, b' ' | b'\n' | b'\r' | b'\t')).count()
 }
 
 /// The place of the first quote, backslash or control character (DEL included).
@@ -711,7 +765,7 @@ mod tests {
             };
             prop_assert_eq!(token.kind, kind, "{}", text);
             if let (true, Some(value)) = (rest.is_empty(), value) {
-                prop_assert_eq!(token.number, value);
+                prop_assert_eq!(token.number(), value);
             }
         }
     }
@@ -741,7 +795,7 @@ mod tests {
         ] {
             members.clear();
             let mut scanner = Scanner::new(text.as_bytes());
-            assert_eq!(scanner.object(0, &keys, &mut members, |_, _, _| Ok(None)), Ok(()), "{text}");
+            assert_eq!(scanner.object(0, &keys, &mut members, usize::MAX, |_, _| Ok(None)), Ok(()), "{text}");
             assert!(scanner.at_end());
             assert_eq!(
                 (members.present, members.repeated, members.unknown),
@@ -749,7 +803,7 @@ mod tests {
                 "{text}"
             );
             if repeated == 0 && present & 1 == 1 {
-                assert_eq!(members.get(0).number, 1);
+                assert_eq!(members.get(0).number(), 1);
             }
         }
     }

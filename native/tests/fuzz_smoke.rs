@@ -43,8 +43,30 @@ fn seeds() -> Vec<Vec<u8>> {
 
 fn mutate(record: &mut Vec<u8>, random: &mut Random) {
     const PIECES: &[&[u8]] = &[
-        b"\"", b"\\", b"{", b"}", b"[", b"]", b",", b":", b"\n{", b"-", b".5", b"e1", b"null", b"true", b"\\u0000",
-        b"\\ud800", b"\xff", b"\xff\xff\xff\xff", b"99999999999999999999", b" ", b"\x7f", b"\0", b"\"data\":", b"\"id\":",
+        b"\"",
+        b"\\",
+        b"{",
+        b"}",
+        b"[",
+        b"]",
+        b",",
+        b":",
+        b"\n{",
+        b"-",
+        b".5",
+        b"e1",
+        b"null",
+        b"true",
+        b"\\u0000",
+        b"\\ud800",
+        b"\xff",
+        b"\xff\xff\xff\xff",
+        b"99999999999999999999",
+        b" ",
+        b"\x7f",
+        b"\0",
+        b"\"data\":",
+        b"\"id\":",
     ];
     let at = random.below(record.len() + 1);
     match random.below(6) {

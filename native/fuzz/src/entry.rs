@@ -66,7 +66,8 @@ fn check_payloads(record: &[u8], outcome: &Outcome) {
 /// A record that is one JSON document is refused for its syntax exactly if serde_json refuses it too.
 fn check_syntax(record: &[u8], outcome: &Outcome) {
     let first = record.iter().find(|byte| !b" \t\r\n".contains(byte));
-    let is_whole = matches!(first, Some(b'[')) || (first == Some(&b'{') && !record.windows(2).any(|pair| pair == b"\n{"));
+    let is_whole =
+        matches!(first, Some(b'[')) || (first == Some(&b'{') && !record.windows(2).any(|pair| pair == b"\n{"));
     if !is_whole || record.len() > 64 << 10 {
         return;
     }
