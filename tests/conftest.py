@@ -7,6 +7,7 @@ that kill an engine start one of their own with `kafka_factory` or `clickhouse_f
 from __future__ import annotations
 
 import os
+import signal
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -23,6 +24,9 @@ _TRACE = pytest.StashKey[str | None]()
 def pytest_configure(config: pytest.Config) -> None:
     """FLEETMETER_TRACE is an input of the tests and no setting: what runs under test must not take it for a misspelt
     one."""
+    # A shell starts its background jobs with Ctrl-C ignored, and every process that a test starts would inherit that.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.stash[_TRACE] = os.environ.pop("FLEETMETER_TRACE", None)
 
 
