@@ -63,7 +63,10 @@ impl Groups {
     #[inline]
     pub fn prefetch_row(&self, hash: u64) {
         let row = (self.slots[self.slot_of(hash)] as u32).wrapping_sub(1) as usize;
-        prefetch(self.keys.get(row.wrapping_mul(self.key_width)));
+        let start = row.wrapping_mul(self.key_width);
+        for line in (0..self.key_width).step_by(CACHE_LINE / size_of::<u32>()) {
+            prefetch(self.keys.get(start.wrapping_add(line)));
+        }
         let start = row.wrapping_mul(self.sums_width);
         for line in (0..self.sums_width).step_by(CACHE_LINE / size_of::<u64>()) {
             prefetch(self.sums.get(start.wrapping_add(line)));

@@ -142,7 +142,7 @@ impl Row for BatchRow<'_> {
         self.present
     }
 
-    #[inline]
+    #[inline(always)]
     fn value<'r>(&'r self, field: usize, _scratch: &'r mut Vec<u8>) -> Value<'r> {
         match &self.batch.columns[field] {
             Some(Column::Texts(texts)) => texts.value(self.row),
@@ -241,6 +241,15 @@ impl Texts {
                 NO_TEXT => None,
                 place => texts.text(place as usize),
             },
+        }
+    }
+
+    /// Where the number of a row's text may be remembered, if there is a place.
+    #[inline]
+    pub fn code(&self, row: usize) -> Option<&Cell<u32>> {
+        match self {
+            Texts::Coded { places, codes, .. } => codes.get(places[row] as usize),
+            _ => None,
         }
     }
 

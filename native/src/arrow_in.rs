@@ -101,10 +101,11 @@ fn judge_row(
     let id = named("id", batch.id.text(row).ok_or_else(|| missing("id"))?, spec.id_length)?;
     let source = named("source", batch.source.text(row).ok_or_else(|| missing("source"))?, spec.source_length)?;
     let subject = named("subject", batch.subject.text(row).ok_or_else(|| missing("subject"))?, spec.subject_length)?;
+    let account = batch.subject.code(row);
     let time = batch.time.value(row).ok_or_else(|| missing("time"))?;
     let time_us = crate::arrow_columns::sayable(time).ok_or_else(|| Rejection::of(Reason::BadTime, "time"))?;
     let event = &spec.types[event_type];
     let unknown = batch.unknown_columns;
-    let candidate = Candidate { record, index, event_type, id, source, subject, time_us, unknown };
+    let candidate = Candidate { record, index, event_type, id, source, subject, account, time_us, unknown };
     call.stage_event(event, &candidate, &batch.row(row), || Payload::Made(write_event(event, batch, row)))
 }

@@ -1,9 +1,11 @@
 //! One call of `ingest`: records to judged events, judged events to counts.
 
+use std::cell::Cell;
+
 use crate::engine::{Pending, Working};
 use crate::error::CoreError;
 use crate::identity::IdentityHasher;
-use crate::judge::{Judge, Row};
+use crate::judge::{Judge, Row, UNCODED};
 use crate::outcome::{Fact, Outcome, Payload, Rejected};
 use crate::reasons::{Reason, Rejection};
 use crate::spec::{EventType, Route, Spec};
@@ -51,6 +53,8 @@ pub struct Candidate<'e> {
     pub id: &'e [u8],
     pub source: &'e [u8],
     pub subject: &'e [u8],
+    /// Where the interned number of the subject may be remembered, if the format has a place (`UNCODED` until then).
+    pub account: Option<&'e Cell<u32>>,
     pub time_us: i64,
     /// Unknown attributes and data keys.
     pub unknown: u32,
@@ -170,7 +174,7 @@ impl Call<'_> {
             index: candidate.index,
             event_type: candidate.event_type as u16,
             identity: self.identities.identify(candidate.source, candidate.id),
-            account: self.judge.interner.intern(candidate.subject),
+            account: self.account(candidate),
             time_us,
             unknown: candidate.unknown + dropped_labels,
             sums_end: self.stage.sums.len() as u32,
@@ -179,6 +183,20 @@ impl Call<'_> {
         };
         self.stage.end(event.short, minute, staged);
         Ok(())
+    }
+
+    #[inline(always)]
+    fn account(&mut self, candidate: &Candidate<'_>) -> u32 {
+        match candidate.account {
+            Some(code) if code.get() != UNCODED => code.get(),
+            code => {
+                let number = self.judge.interner.intern(candidate.subject);
+                if let Some(code) = code {
+                    code.set(number);
+                }
+                number
+            }
+        }
     }
 
     /// Applies the staged events if there are enough of them.

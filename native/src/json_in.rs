@@ -64,21 +64,19 @@ fn read_object(call: &mut Call<'_>, reader: &mut JsonReader, record: u32, text: 
 }
 
 fn starts_a_later_line(text: &[u8]) -> bool {
-    text.windows(2).any(|pair| pair == b"\n{")
+    memchr::memmem::find(text, b"\n{").is_some()
 }
 
 fn read_lines(call: &mut Call<'_>, reader: &mut JsonReader, record: u32, text: &[u8], is_utf8: bool) {
     let mut index = 0;
     let mut start = 0;
-    for line in text.split(|byte| *byte == b'\n') {
-        let trimmed = trim(line);
-        if !trimmed.is_empty() {
-            let at = start + (trimmed.as_ptr() as usize - line.as_ptr() as usize);
-            read_line(call, reader, (record, index), text, (at, at + trimmed.len()), is_utf8);
+    for end in memchr::memchr_iter(b'\n', text).chain([text.len()]) {
+        if let Some((first, last)) = trim(text, start, end) {
+            read_line(call, reader, (record, index), text, (first, last), is_utf8);
             index += 1;
             call.apply_if_full();
         }
-        start += line.len() + 1;
+        start = end + 1;
     }
 }
 
@@ -152,12 +150,12 @@ pub fn is_blank(byte: &u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }
 
-fn trim(line: &[u8]) -> &[u8] {
-    let Some(first) = line.iter().position(|byte| !is_blank(byte)) else {
-        return &[];
-    };
-    let last = line.iter().rposition(|byte| !is_blank(byte)).unwrap_or(first);
-    &line[first..=last]
+/// Where the text of the line `start..end` starts and ends without the blanks around it; None if there is none.
+fn trim(text: &[u8], start: usize, end: usize) -> Option<(usize, usize)> {
+    let line = text.get(start..end)?;
+    let first = line.iter().position(|byte| !is_blank(byte))?;
+    let last = line.iter().rposition(|byte| !is_blank(byte))?;
+    Some((start + first, start + last + 1))
 }
 
 /// Scans one value; of an object, the attributes and (if its type stands before it) the data.
@@ -271,7 +269,7 @@ fn judge_event(
         return Err(Rejection::of(Reason::DuplicateKey, &event.fields[first].path));
     }
     let unknown = attributes.unknown + members.unknown;
-    let candidate = Candidate { record, index, event_type, id, source, subject, time_us, unknown };
+    let candidate = Candidate { record, index, event_type, id, source, subject, account: None, time_us, unknown };
     call.stage_event(event, &candidate, &JsonRow { members, text }, || payload.clone())
 }
 
