@@ -32,7 +32,7 @@ impl Fingerprints {
         }
     }
 
-    /// The fingerprints, ascending.
+    /// The fingerprints in the table's own order.
     pub fn iter(&self) -> impl Iterator<Item = u128> {
         self.table.iter().copied()
     }

@@ -1,7 +1,8 @@
 //! A flat hash table of small entries that are keyed by a 128-bit hash: the memory of deduplication.
 //!
 //! Entries lie in the order of their hashes (linear probing where each probe sequence is sorted), so that a miss ends
-//! early, growth is one sequential merge, and a snapshot comes out sorted. The table is split by the hash's high bits
+//! early and growth is one sequential merge. The price: hashes must not be inserted in ascending order, or they crowd the
+//! first slots until the table has grown; `iter` gives an order that is safe. The table is split by the hash's high bits
 //! into shards that grow by a quarter each at its own time: no growth stalls for long, memory follows the number of
 //! entries closely (load between 0.64 and 0.8), and the peak while growing is one shard.
 
@@ -84,10 +85,33 @@ impl<E: Entry> Table<E> {
         crate::prefetch::prefetch(shard.slots.get(shard.home(hash)));
     }
 
-    /// All entries, by ascending hash.
+    /// All entries, in an order that only they decide: shard by shard, and strewn over each shard, so that whoever inserts
+    /// them in this order (a snapshot that is restored) fills each shard evenly.
     pub fn iter(&self) -> impl Iterator<Item = &E> {
-        self.shards.iter().flat_map(|shard| &shard.slots).filter(|entry| entry.hash() != 0)
+        self.shards.iter().flat_map(|shard| {
+            let entries: Vec<&E> = shard.slots.iter().filter(|entry| entry.hash() != 0).collect();
+            let step = stride(entries.len());
+            let places = std::iter::successors(Some(0), {
+                let count = entries.len();
+                move |place| Some((place + step) % count)
+            });
+            places.take(entries.len()).map(move |place| entries[place]).collect::<Vec<_>>()
+        })
     }
+}
+
+/// About the golden section of a number, and prime to it: steps of this length, around and around, meet each place once
+/// and are evenly spread at any time.
+fn stride(count: usize) -> usize {
+    let divides = |a: usize, b: usize| {
+        let (mut a, mut b) = (a, b);
+        while b != 0 {
+            (a, b) = (b, a % b);
+        }
+        a > 1
+    };
+    let golden = (count as f64 * 0.618_033_988_75) as usize;
+    (golden.max(1)..).find(|step| !divides(*step, count)).unwrap_or(1)
 }
 
 #[inline]
@@ -200,7 +224,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn is_a_sorted_set(hashes in prop::collection::vec(prop_oneof![
+        fn is_a_set_with_an_order_of_its_own(hashes in prop::collection::vec(prop_oneof![
             any::<u128>(), 1u128..300, (u128::MAX - 300)..=u128::MAX, (0u128..64).prop_map(|n| n << 64)
         ].prop_filter("0 marks empty slots", |hash| *hash != 0), 0..2_000)) {
             let (mut table, mut model) = (Table::default(), BTreeSet::new());
@@ -208,8 +232,50 @@ mod tests {
                 prop_assert_eq!(insert(&mut table, hash), model.insert(hash));
             }
             prop_assert_eq!(table.len(), model.len());
-            prop_assert!(table.iter().copied().eq(model));
+            let entries: Vec<u128> = table.iter().copied().collect();
+            prop_assert_eq!(entries.len(), model.len());
+            prop_assert_eq!(&entries.iter().copied().collect::<BTreeSet<_>>(), &model);
+            // The order is the entries' own, however they came in.
+            let mut again = Table::default();
+            for hash in model {
+                insert(&mut again, hash);
+            }
+            prop_assert!(again.iter().copied().eq(entries));
         }
+
+        #[test]
+        fn strides_meet_each_place_once(count in 1usize..3_000) {
+            let step = stride(count);
+            let places: BTreeSet<usize> = (0..count).map(|i| i * step % count).collect();
+            prop_assert_eq!(places.len(), count);
+        }
+    }
+
+    /// How far the worst entry lies behind its home.
+    fn worst_displacement(table: &Table<u128>) -> usize {
+        let of_shard = |shard: &Shard<u128>| {
+            let occupied = shard.slots.iter().enumerate().filter(|(_, hash)| **hash != 0);
+            occupied.map(|(slot, hash)| slot - shard.home(*hash)).max().unwrap_or(0)
+        };
+        table.shards.iter().map(of_shard).max().unwrap_or(0)
+    }
+
+    #[test]
+    fn the_order_of_iteration_is_safe_to_insert_again() {
+        let (mut table, mut hash) = (Table::default(), 1u128);
+        for _ in 0..300_000 {
+            hash = hash.wrapping_mul(0x2360_ED05_1FC6_5DA4_4385_DF64_9FCC_F645).wrapping_add(0x5851_F42D_4C95_7F2D);
+            insert(&mut table, hash.rotate_left(64) | 1);
+        }
+        let usual = worst_displacement(&table);
+        let mut again = Table::default();
+        for (i, hash) in table.iter().enumerate() {
+            insert(&mut again, *hash);
+            if i % 10_007 == 0 {
+                assert!(worst_displacement(&again) <= usual.max(100), "after {i}");
+            }
+        }
+        assert!(worst_displacement(&again) <= usual.max(100));
     }
 
     #[test]
