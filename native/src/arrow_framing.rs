@@ -104,25 +104,28 @@ impl Claims {
             _ => None,
         };
         let decoded = match batch {
-            Some(batch) if batch.compression().is_some() => decompressed(&batch, body)?,
-            _ => body.len() as u64,
+            Some(batch) => decoded_bytes(&batch, body)?,
+            None => body.len() as u64,
         };
         self.decoded_bytes = self.decoded_bytes.checked_add(decoded)?;
         Some(())
     }
 }
 
-/// Each compressed buffer starts with its length after decompression, or -1 if it is stored as it is.
-fn decompressed(batch: &arrow_ipc::RecordBatch<'_>, body: &[u8]) -> Option<u64> {
+/// Bytes of a batch's buffers, each of which must lie in the body. A compressed one starts with its length after
+/// decompression, or -1 if it is stored as it is.
+fn decoded_bytes(batch: &arrow_ipc::RecordBatch<'_>, body: &[u8]) -> Option<u64> {
+    let is_compressed = batch.compression().is_some();
     let mut total = 0u64;
     for buffer in batch.buffers()? {
         let start = usize::try_from(buffer.offset()).ok()?;
         let length = usize::try_from(buffer.length()).ok()?;
         let bytes = body.get(start..start.checked_add(length)?)?;
-        if let Some(claim) = bytes.first_chunk::<8>() {
-            let claim = u64::try_from(i64::from_le_bytes(*claim)).unwrap_or(bytes.len() as u64);
-            total = total.checked_add(claim)?;
-        }
+        let claim = match bytes.first_chunk::<8>() {
+            Some(claim) if is_compressed => u64::try_from(i64::from_le_bytes(*claim)).ok(),
+            _ => None,
+        };
+        total = total.checked_add(claim.unwrap_or(length as u64))?;
     }
     Some(total)
 }

@@ -1,12 +1,11 @@
 //! Events out of an Arrow IPC stream: one event type, the columns of the contract, a row an event.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use arrow_array::RecordBatch;
 use arrow_schema::Schema;
 
 use crate::arrow_columns::Batch;
 use crate::arrow_framing;
+use crate::contained;
 use crate::event_json::write_event;
 use crate::ingest::{Call, Candidate, named};
 use crate::json_in::is_blank;
@@ -32,9 +31,9 @@ pub fn stream_of(value: &[u8]) -> Option<&[u8]> {
 pub fn read(call: &mut Call<'_>, record: u32, stream: &[u8]) {
     let spec = call.spec;
     let most_bytes = (call.record_limit() as u64).saturating_mul(MOST_EXPANSION);
-    // The decoder is fed hostile bytes: should it panic, that is a stream that cannot be read, like any other.
-    let decoded = catch_unwind(AssertUnwindSafe(|| decode(spec, stream, most_bytes)))
-        .unwrap_or_else(|_| Err(Rejection::whole(Reason::BadArrow)));
+    // Should the decoder panic, that is a stream that cannot be read, like any other.
+    let decoded =
+        contained::run(|| decode(spec, stream, most_bytes)).unwrap_or_else(|| Err(Rejection::whole(Reason::BadArrow)));
     match decoded {
         Err(rejection) => call.reject_record(record, rejection),
         Ok((event_type, batches)) => {

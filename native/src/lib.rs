@@ -11,6 +11,7 @@ mod arrow_columns;
 mod arrow_framing;
 mod arrow_in;
 mod arrow_out;
+pub mod contained;
 mod dedup;
 pub mod engine;
 pub mod error;

@@ -294,6 +294,7 @@ fn explain_reason(code: i64) -> PyResult<&'static str> {
 
 #[pymodule]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    crate::contained::install_hook();
     let reasons = PyDict::new(module.py());
     for reason in Reason::ALL {
         reasons.set_item(reason.code(), reason.name())?;
