@@ -21,8 +21,9 @@ def continue_from(position: int, batches: Iterable[RecordBatch]) -> list[RecordB
             raise OffsetGapError(
                 f"the record batch {batch.base_offset}..{batch.next_offset} has only {len(batch.values)} of "
                 f"{batch.span} "
-                "records: the log was compacted. Set the topic's cleanup.policy=delete; then raise "
-                "FLEETMETER_TOPIC_EPOCH to go on in a new log epoch, once it is clear what was lost"
+                "records: the log was compacted. Set the topic's cleanup.policy=delete; then "
+                f"`fleetmeter positions set PARTITION --to {batch.next_offset} --reason 'why'` skips the batch, and "
+                "writes the loss down"
             )
         if batch.base_offset > position:
             raise OffsetGapError(

@@ -15,6 +15,8 @@
 `domain` is one of `input`, `kafka`, `clickhouse`, `internal`: where to look. `retryable` means that trying again, with
 nothing changed, may succeed without
 counting anything twice; an error that is not retryable stops the partition (or, before the start, the worker).
+`mendable` means that somebody can mend the cause while the worker runs: a partition that stopped looks again now and
+then (`recheck_interval_s`), and goes on by itself once it is mended.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ class JobError(Exception):
 
     domain: ClassVar[Domain] = "internal"
     retryable: ClassVar[bool] = False
+    mendable: ClassVar[bool] = False
 
 
 class SettingsError(JobError):
@@ -55,6 +58,7 @@ class TopicRefusedError(JobError):
     """The topic is configured in a way that makes exact counting impossible, or may not be read."""
 
     domain: ClassVar[Domain] = "kafka"
+    mendable: ClassVar[bool] = True
 
 
 class LogMismatchError(JobError):
@@ -62,12 +66,14 @@ class LogMismatchError(JobError):
     person decides what that means."""
 
     domain: ClassVar[Domain] = "kafka"
+    mendable: ClassVar[bool] = True
 
 
 class OffsetGapError(JobError):
     """Offsets are missing inside the log, so that records could be lost without a trace."""
 
     domain: ClassVar[Domain] = "kafka"
+    mendable: ClassVar[bool] = True
 
 
 class DamagedBatchError(JobError):
@@ -75,6 +81,7 @@ class DamagedBatchError(JobError):
     it."""
 
     domain: ClassVar[Domain] = "kafka"
+    mendable: ClassVar[bool] = True
 
 
 class CountingError(JobError):

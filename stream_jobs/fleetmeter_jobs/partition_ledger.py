@@ -30,18 +30,20 @@ log = logging.getLogger(__name__)
 
 
 class PartitionLedger:
-    """Binds the ledger's functions to a partition and the settings."""
+    """Binds the ledger's functions to a Kafka partition and the settings."""
 
     def __init__(
         self,
         store: LedgerStore,
-        partition: PartitionId,
+        topic: str,
+        partition: int,
         settings: Settings,
         topic_id: Callable[[], str],
         observer: CommitObserver | None = None,
         core: Callable[[Settings, bytes], Any] = new_core,
     ) -> None:
-        self.partition = partition
+        self.partition = PartitionId(topic, partition)
+        """The log that is counted; `open` finds out in which epoch."""
         self._store, self._settings, self._core = store, settings, core
         self._topic_id = topic_id
         self._cancel = threading.Event()
@@ -58,8 +60,11 @@ class PartitionLedger:
         return self._topic_id()
 
     def open(self, log_start: int, topic_id: str) -> Position:
-        """The committed position; the first time, the log's start is committed as such."""
-        self._store.position(self.partition)  # what follows waits without a word: raise while nobody answers
+        """The committed position in the newest log epoch; the first time, the log's start is committed as such."""
+        # What follows waits without a word, so that this one raises while nobody answers.
+        epochs = self._store.epochs(self.partition.topic, self.partition.partition)
+        if epochs:
+            self.partition = epochs[-1][0]
         try:
             return ensure_position(
                 self._store, self.partition, log_start, topic_id, self._context.now_ms(), self._context

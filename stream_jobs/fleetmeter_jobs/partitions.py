@@ -72,6 +72,11 @@ class Partitions:
         if tp in self._assigned:
             self._processors[tp].offer(fetch, acknowledge)
 
+    def look_again(self, why: str, *, unless: str | None = None) -> None:
+        """Let every partition begin again, but those that count the topic of the id `unless`."""
+        for tp in self._assigned:
+            self._processors[tp].look_again(why, unless=unless)
+
     def statuses(self) -> dict[int, PartitionStatus]:
         """By Kafka partition, of those assigned."""
         return {tp.partition: self._processors[tp].status for tp in sorted(self._assigned)}

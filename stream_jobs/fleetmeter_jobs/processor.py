@@ -11,6 +11,7 @@ from the ledger: always right, because only a commit counts, and a commit is all
 - another worker committed first (Lost): start again;
 - an error that may pass: hold the position, wait, start again; health and metrics say so;
 - an error that won't: the partition stops and the others go on. A person has to look; the message says what to do.
+  It looks again by itself now and then, so that what that person does takes effect without touching the worker.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from fleetmeter_jobs.continuity import continue_from
 from fleetmeter_jobs.errors import JobError, OffsetGapError
 from fleetmeter_jobs.ledger.commit import Committed, Lost
 from fleetmeter_jobs.ledger.errors import CommitAbandonedError
-from fleetmeter_jobs.ledger.position import Position
+from fleetmeter_jobs.ledger.position import PartitionId, Position
 from fleetmeter_jobs.log_check import check_log
 from fleetmeter_jobs.partition_status import PartitionStatus, State
 from fleetmeter_jobs.pending import Pending
@@ -45,7 +46,11 @@ _SIDE_BYTES_LIMIT = 32 * 1024 * 1024
 
 
 class _StartAgain(Exception):
-    """The state in memory no longer follows from the ledger."""
+    """The state in memory may no longer follow from the ledger. `reason` is for metrics."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class Processor:
@@ -60,9 +65,8 @@ class Processor:
         observer: Observer | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.partition = ledger.partition
         self._status = PartitionStatus()
-        self._tp = TP(self.partition.topic, self.partition.partition)
+        self._tp = TP(ledger.partition.topic, ledger.partition.partition)
         self._ledger, self._kafka, self._limits, self._threads = ledger, kafka, limits, threads
         self._observer = observer or Observer()
         self._clock = clock
@@ -76,6 +80,7 @@ class Processor:
         self._holding = False
         self._unacknowledged: deque[tuple[int, Acknowledge]] = deque()
         self._last_gap: int | None = None
+        self._doubt = ""
         # What follows from the ledger, and is dropped when it no longer does:
         self._core: Any = None
         self._topic_id = ""
@@ -86,6 +91,11 @@ class Processor:
         self._watermark_due = 0.0
 
     # Called by the worker
+
+    @property
+    def partition(self) -> PartitionId:
+        """The log that is counted, in the epoch in which it was opened last."""
+        return self._ledger.partition
 
     @property
     def status(self) -> PartitionStatus:
@@ -137,6 +147,12 @@ class Processor:
             self._status.entered(State.RELEASED)
         return bool(done)
 
+    def look_again(self, why: str, *, unless: str | None = None) -> None:
+        """Begin again with all checks, unless it is the topic of this id that is counted: it may be another log now."""
+        if self._status.state is State.COUNTING and self._topic_id != unless:
+            self._doubt = why
+            self._wake.set()
+
     def drained_at_ms(self) -> int | None:
         """Since when (this machine's clock) the log is known to have nothing that is not committed; None if it has."""
         if self._status.state is not State.COUNTING or self._inbox or self._flight or not self._pending.empty:
@@ -154,22 +170,32 @@ class Processor:
                 await self._count()
             except _StartAgain as again:
                 log.info("%s: %s; starting again from the ledger", self.partition, again)
-                self._observer.restarted("lost")
+                self._observer.restarted(again.reason)
                 await self._drop()
+                self._status.entered(State.STARTING)
             except CommitAbandonedError as error:
                 log.info("%s", error)
                 await self._drop()
             except JobError as error:
                 await self._drop()
-                self._observer.restarted(error.domain)
-                if not error.retryable:
-                    log.error("%s stops: %s", self.partition, error)
-                    self._status.failed(State.STOPPED, error)
-                    return
                 failures += 1
-                log.warning("%s waits: %s", self.partition, error)
-                self._status.failed(State.WAITING, error)
-                await self._wait_after(failures)
+                if await self._give_way(error, failures):
+                    return
+
+    async def _give_way(self, error: JobError, failures: int) -> bool:
+        """Say what is wrong and wait until it is time to look again. True if it never is."""
+        if self._status.error != str(error):  # once, and not with every look
+            self._observer.restarted(error.domain)
+            level, verb = (logging.WARNING, "waits") if error.retryable else (logging.ERROR, "stops")
+            log.log(level, "%s %s: %s", self.partition, verb, error)
+        self._status.failed(State.WAITING if error.retryable else State.STOPPED, error)
+        if error.retryable:
+            await self._wait_after(failures)
+        elif error.mendable and not self._stopping:
+            await self._wait(self._limits.recheck_interval_s)
+        else:
+            return True
+        return False
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (defect := task.exception()) is not None:
@@ -179,7 +205,7 @@ class Processor:
             self._status.failed(State.STOPPED, defect)
 
     async def _begin(self) -> None:
-        self._status.entered(State.STARTING)
+        self._doubt = ""
         topic_id = await self._threads.store(self._ledger.topic_id)
         log_start, log_end = await self._kafka.log_bounds(self._tp)
         position = await self._threads.store(self._ledger.open, log_start, topic_id)
@@ -187,6 +213,7 @@ class Processor:
         if position.next_offset > log_start:
             last_batch = await self._kafka.header_at(self._tp, position.next_offset - 1)
         check_log(self.partition, position, topic_id, log_start, log_end, last_batch)
+        self._status.entered(State.STARTING)
         if self._core is None or self._position != position:
             self._core = await self._threads.store(self._ledger.restore, position)
         self._topic_id, self._position = topic_id, position
@@ -232,6 +259,8 @@ class Processor:
         while True:
             if self._flight is not None and self._flight.done():
                 await self._land()
+            elif self._doubt and not self._stopping:
+                raise _StartAgain("doubt", self._doubt)
             elif self._stopping:
                 await self._commit_rest()
                 return
@@ -303,7 +332,7 @@ class Processor:
             return
         landed = await flight
         if isinstance(landed.outcome, Lost):
-            raise _StartAgain(f"another worker committed from offset {landed.pending.first_offset} on")
+            raise _StartAgain("lost", f"others decided about offset {landed.pending.first_offset} and what follows")
         self._position = landed.outcome.position
         self._status.next_offset = self._position.next_offset
         self._status.watermark_us = max(self._status.watermark_us, landed.pending.watermark_us)

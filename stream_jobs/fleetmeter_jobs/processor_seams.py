@@ -53,7 +53,7 @@ class Observer:
         """A flush is in the ledger."""
 
     def restarted(self, reason: str) -> None:
-        """The state in memory was dropped: `lost`, `gap`, or an error's domain."""
+        """The state in memory was dropped: `lost`, `gap`, `doubt`, or an error's domain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,3 +67,4 @@ class Limits:
     inbox_bytes: int = 64 * 1024 * 1024
     retry_wait_s: float = 0.2
     retry_wait_limit_s: float = 15.0
+    recheck_interval_s: float = 10.0

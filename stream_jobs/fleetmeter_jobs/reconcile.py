@@ -153,9 +153,8 @@ def _audit(tally: Tally, ends: LogEnds | None, *, is_newest: bool) -> PartitionR
         pending = max(0, ends.end - max(position.next_offset, ends.start))
         if position.next_offset > ends.end:
             problems.append(
-                f"the position {position.next_offset} lies beyond the log's end {ends.end}: another log? If the "
-                "topic was "
-                "recreated, raise FLEETMETER_TOPIC_EPOCH"
+                f"the position {position.next_offset} lies beyond the log's end {ends.end}: another log? "
+                "`fleetmeter positions show` tells, and how to go on"
             )
         if position.next_offset < ends.start:
             gone = ends.start - position.next_offset

@@ -54,14 +54,6 @@ class Settings(BaseSettings):
     topic_partitions: int = Field(
         4, ge=1, le=10_000, description="Partitions of the topic when `fleetmeter up` creates it."
     )
-    topic_epoch: int = Field(
-        0,
-        ge=0,
-        le=2**32 - 1,
-        description=(
-            "Log epoch of the topic: raised by an operator after the topic was recreated or truncated, never by itself."
-        ),
-    )
     consumer_group: str = Field(
         "fleetmeter", min_length=1, max_length=249, description="Kafka consumer group of the workers."
     )
@@ -150,6 +142,13 @@ class Settings(BaseSettings):
         0.2, ge=0.01, le=60, description="First wait after an error that may pass; doubles up to retry_wait_limit_s."
     )
     retry_wait_limit_s: float = Field(15.0, ge=0.01, le=600, description="Longest wait between two tries.")
+    recheck_interval_s: float = Field(
+        10.0,
+        ge=0.05,
+        le=3600,
+        description="A worker looks this often whether the topic was replaced, and a stopped partition whether its "
+        "cause is gone.",
+    )
     rebalance_limit_s: float = Field(
         20.0,
         ge=0.1,

@@ -27,7 +27,6 @@ from fleetmeter_jobs.kafka_topic import countable_topic_id
 from fleetmeter_jobs.ledger.canary import prove_store
 from fleetmeter_jobs.ledger.clickhouse_scratch import clickhouse_scratch
 from fleetmeter_jobs.ledger.clickhouse_store import ClickHouseStore
-from fleetmeter_jobs.ledger.position import PartitionId
 from fleetmeter_jobs.logs import configure_logs
 from fleetmeter_jobs.metrics import Metrics, PartitionMetrics
 from fleetmeter_jobs.partition_ledger import PartitionLedger
@@ -137,6 +136,7 @@ class Worker:
     async def _until_over(self) -> str:
         waits = {
             asyncio.create_task(self._told_to_stop.wait()): "told to",
+            asyncio.create_task(self._watch_topic()): "the topic can't be watched any more",
             asyncio.create_task(self._app.wait_until_stopped()): "the Faust app ended",
         }
         if self._exit_when_drained:
@@ -145,6 +145,22 @@ class Worker:
         for task in pending:
             task.cancel()
         return ", ".join(waits[task] for task in done)
+
+    async def _watch_topic(self) -> None:
+        """A topic that is replaced under a running consumer is delivered on as if nothing had happened."""
+        while True:
+            await asyncio.sleep(self.settings.recheck_interval_s)
+            try:
+                found = await self._threads.store(
+                    countable_topic_id, self.settings.kafka_bootstrap, self.settings.topic
+                )
+            except JobError as error:
+                if error.retryable:
+                    log.debug("the topic can't be looked at now: %s", error)
+                else:
+                    self._partitions.look_again(str(error))
+            else:
+                self._partitions.look_again("the topic was deleted and made again", unless=found)
 
     async def _until_drained(self) -> None:
         began_ms = None
@@ -182,7 +198,8 @@ class Worker:
         settings, metrics = self.settings, PartitionMetrics(self._metrics, partition)
         ledger = PartitionLedger(
             self._store,
-            PartitionId(settings.topic, partition, settings.topic_epoch),
+            settings.topic,
+            partition,
             settings,
             lambda: countable_topic_id(settings.kafka_bootstrap, settings.topic),
             metrics,
@@ -195,6 +212,7 @@ class Worker:
             inbox_bytes=settings.inbox_limit_bytes,
             retry_wait_s=settings.retry_wait_s,
             retry_wait_limit_s=settings.retry_wait_limit_s,
+            recheck_interval_s=settings.recheck_interval_s,
         )
         return Processor(ledger, self._app.batch_consumer, limits, self._threads, metrics)
 

@@ -51,13 +51,13 @@ class ToyFleet:
     @asynccontextmanager
     async def _worker(self) -> AsyncIterator[ToyWorker]:
         settings, app, threads = self.settings, build_app(self.settings), Threads()
-        limits = Limits(flush_interval_s=0.05, watermark_interval_s=0.1, retry_wait_s=0.05)
+        limits = Limits(flush_interval_s=0.05, watermark_interval_s=0.1, retry_wait_s=0.05, recheck_interval_s=0.2)
 
         def new_processor(partition: int) -> Processor:
-            who = PartitionId(settings.topic, partition, settings.topic_epoch)
             ledger = PartitionLedger(
                 self.store,
-                who,
+                settings.topic,
+                partition,
                 settings,
                 lambda: countable_topic_id(settings.kafka_bootstrap, settings.topic),
                 core=lambda _settings, _key: ToyCore(),
@@ -82,14 +82,14 @@ class ToyFleet:
         finally:
             await stop()
 
-    def committed(self, partition: int = 0) -> int:
+    def committed(self, partition: int = 0, epoch: int = 0) -> int:
         """The partition's position; -1 before it has one."""
-        position = self.store.position(PartitionId(self.settings.topic, partition, self.settings.topic_epoch))
+        position = self.store.position(PartitionId(self.settings.topic, partition, epoch))
         return position.next_offset if position else -1
 
-    def totals(self, partition: int = 0) -> Counts:
+    def totals(self, partition: int = 0, epoch: int = 0) -> Counts:
         """What the markers add up to."""
-        position = self.store.position(PartitionId(self.settings.topic, partition, self.settings.topic_epoch))
+        position = self.store.position(PartitionId(self.settings.topic, partition, epoch))
         assert position is not None
         return position.totals
 

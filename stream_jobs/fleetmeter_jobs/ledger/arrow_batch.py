@@ -55,11 +55,18 @@ def marker_row(
     commits: int = 0,
     watermark_us: int = 0,
     committed_at_ms: int = 0,
+    decision: str = "",
 ) -> ExtraRow:
-    """The row that moves the position from `first_offset` to `tail.next_offset`."""
+    """The row that moves the position from `first_offset` to `tail.next_offset`.
+
+    The one of an operator's `decision` (its kind) has a key of its own, so that it never merges with another row: what
+    was decided stays to be read.
+    """
     counts = counts or Counts()
     return {
         "row_kind": _MARKER,
+        "event_type": decision,
+        "blob_offset": first_offset if decision else 0,
         "topic": partition.topic,
         "partition": partition.partition,
         "epoch": partition.epoch,

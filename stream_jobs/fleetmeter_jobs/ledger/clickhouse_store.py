@@ -15,12 +15,23 @@ from fleetmeter_jobs.ledger.columns import value_type
 from fleetmeter_jobs.ledger.errors import DedupStateError
 from fleetmeter_jobs.ledger.pinned import COMMIT_SETTINGS, READ_SETTINGS, SIDE_ROW_SETTINGS
 from fleetmeter_jobs.ledger.position import Counts, PartitionId, Position, Tail
-from fleetmeter_jobs.ledger.store import Blob, Guard, LedgerRows, NoHashKey, NoPosition, PositionIs, SideRows, Tally
+from fleetmeter_jobs.ledger.store import (
+    Blob,
+    Decision,
+    Guard,
+    LedgerRows,
+    NoHashKey,
+    NoPosition,
+    PositionIs,
+    SideRows,
+    Tally,
+)
 
 BLOB_PAGE_BYTES: Final = 16 * 2**20
 """How many bytes of blobs are asked for at once; a single larger blob still comes whole."""
 
-_OF_PARTITION: Final = "topic = {topic:String} AND partition = {partition:UInt32} AND epoch = {epoch:UInt32}"
+_OF_LOG: Final = "topic = {topic:String} AND partition = {partition:UInt32}"
+_OF_PARTITION: Final = f"{_OF_LOG} AND epoch = {{epoch:UInt32}}"
 _SUMS: Final = ", ".join(f"sum({name})" for name in Counts.__dataclass_fields__)
 _POSITION: Final = (
     "minIf(first_offset, row_kind = 'marker'), maxIf(next_offset, row_kind = 'marker'), "
@@ -46,13 +57,31 @@ class ClickHouseStore:
 
     def position(self, partition: PartitionId) -> Position | None:
         """See `LedgerStore.position`."""
-        (row,) = self.http.rows(
-            f"SELECT {_POSITION}, count() FROM {self.ledger} WHERE row_kind = 'marker' AND {_OF_PARTITION}",
-            parameters=_parameters(partition),
+        return dict(self.epochs(partition.topic, partition.partition)).get(partition)
+
+    def epochs(self, topic: str, partition: int) -> list[tuple[PartitionId, Position]]:
+        """See `LedgerStore.epochs`."""
+        rows = self.http.rows(
+            f"SELECT epoch, {_POSITION} FROM {self.ledger} WHERE row_kind = 'marker' AND {_OF_LOG} "
+            "GROUP BY epoch ORDER BY epoch",
+            parameters={"topic": topic, "partition": partition},
             settings=READ_SETTINGS,
         )
-        *members, markers = row
-        return _read_position(members) if markers else None
+        newest = rows[-1][0] if rows else None
+        return [
+            (PartitionId(topic, partition, epoch), _read_position(members, None if epoch == newest else newest))
+            for epoch, *members in rows
+        ]
+
+    def decisions(self, topic: str, partition: int) -> list[Decision]:
+        """See `LedgerStore.decisions`."""
+        rows = self.http.rows(
+            f"SELECT epoch, event_type, first_offset, next_offset, tail.nonce FROM {self.ledger} "
+            f"WHERE row_kind = 'marker' AND event_type != '' AND {_OF_LOG} ORDER BY epoch, first_offset, next_offset",
+            parameters={"topic": topic, "partition": partition},
+            settings=READ_SETTINGS,
+        )
+        return [Decision(PartitionId(topic, partition, epoch), *members) for epoch, *members in rows]
 
     def insert(self, rows: LedgerRows, guard: Guard, token: str) -> None:
         """See `LedgerStore.insert`."""
@@ -125,9 +154,11 @@ class ClickHouseStore:
             "ORDER BY topic, partition, epoch",
             settings=READ_SETTINGS,
         )
+        newest = {(topic, number): epoch for topic, number, epoch, *_ in rows}
         tallies = []
         for topic, number, epoch, usage_events, *members in rows:
-            partition, position = PartitionId(topic, number, epoch), _read_position(members)
+            successor = newest[topic, number] if newest[topic, number] != epoch else None
+            partition, position = PartitionId(topic, number, epoch), _read_position(members, successor)
             facts = sum(self._rows_before(table, partition, position) for table in _FACT_TABLES)
             quarantined = self._rows_before(QUARANTINE.name, partition, position)
             tallies.append(Tally(partition, position, int(usage_events), facts, quarantined))
@@ -144,9 +175,10 @@ class ClickHouseStore:
     def _condition(self, guard: Guard) -> tuple[str, dict[str, object]]:
         match guard:
             case PositionIs(partition, offset):
-                # maxOrNull: without any marker there is no position, not even 0.
-                markers = f"FROM {self.ledger} WHERE row_kind = 'marker' AND {_OF_PARTITION}"
-                return f"(SELECT maxOrNull(next_offset) {markers}) = {{lo:UInt64}}", {
+                # The newest epoch, and its position: tuples compare member by member. Epochs count from 1 here, so
+                # that without any marker there is no position, not even 0.
+                markers = f"FROM {self.ledger} WHERE row_kind = 'marker' AND {_OF_LOG}"
+                return f"(SELECT max((epoch + 1, next_offset)) {markers}) = ({{epoch:UInt32}} + 1, {{lo:UInt64}})", {
                     **_parameters(partition),
                     "lo": offset,
                 }
@@ -157,11 +189,11 @@ class ClickHouseStore:
                 return f"(SELECT count() FROM {self.ledger} WHERE row_kind = 'blob' AND topic = '') = 0", {}
 
 
-def _read_position(members: Sequence[Any]) -> Position:
+def _read_position(members: Sequence[Any], successor: int | None) -> Position:
     """The Position in an answer to _POSITION."""
     first_offset, next_offset, tail, *sums, commits, watermark_us = members
     tail_values = tail.values() if isinstance(tail, dict) else tail
-    return Position(first_offset, next_offset, Tail(*tail_values), Counts(*sums), commits, watermark_us)
+    return Position(first_offset, next_offset, Tail(*tail_values), Counts(*sums), commits, watermark_us, successor)
 
 
 def _parameters(partition: PartitionId) -> dict[str, object]:

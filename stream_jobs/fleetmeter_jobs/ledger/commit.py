@@ -6,8 +6,8 @@
    takes those below the position.
 3. The insert is one record batch, into the table partition that the last commit named, so that rivals meet there.
 4. and 5. It is a compare-and-swap (see `compare_and_swap` for the rule of attempts).
-6. The position is read back. Our nonce at our end: committed. Anything else: another worker was faster, and what we
-   hold in memory no longer follows from the ledger; it must be dropped.
+6. The position is read back. Our nonce at our end: committed. Anything else: another worker was faster, or an operator
+   (see `decisions`), and what we hold in memory no longer follows from the ledger; it must be dropped.
 """
 
 from __future__ import annotations
@@ -89,10 +89,10 @@ class Committed:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The position moved past the flush, and its end does not carry our nonce.
+    """The position moved past the flush, and its end does not carry our nonce; or a newer log epoch was begun.
 
-    Another worker committed these offsets, or continued after us: either way the offsets are counted once, and what
-    this worker holds in memory is void. Drop it and start again from `position`.
+    Another worker committed these offsets, or continued after us, or an operator moved the position on: either way the
+    offsets are decided on once, and what this worker holds in memory is void. Drop it and start again from the ledger.
     """
 
     position: Position
@@ -126,7 +126,7 @@ def commit(store: LedgerStore, flush: Commit, context: CommitContext) -> Committ
         PositionIs(flush.partition, flush.first_offset),
         flush.token,
         partial(_read_position, store, flush),
-        lambda position: position.next_offset == flush.first_offset,
+        lambda position: position.next_offset == flush.first_offset and position.successor is None,
         context,
     )
     position = swapped.now

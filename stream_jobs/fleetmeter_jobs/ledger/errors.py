@@ -37,6 +37,8 @@ class StoreRejectedError(LedgerError):
     `code` is ClickHouse's error number.
     """
 
+    mendable: ClassVar[bool] = True
+
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)
         self.code = code
@@ -51,11 +53,17 @@ class StoreRefusedError(LedgerError):
 
 
 class PositionWentBackError(LedgerError):
-    """The committed position is lower than one that was read before, or gone."""
+    """The committed position is lower than one that was read before, or gone.
+
+    Not mendable while the worker runs: it would take the older position for good at the next look, and somebody has to
+    see first what the ledger lost. A restarted worker goes on from what the ledger has then.
+    """
 
 
 class DedupStateError(LedgerError):
     """The identities that the ledger gives back are not those that its markers say were accepted."""
+
+    mendable: ClassVar[bool] = True
 
 
 class CommitAbandonedError(LedgerError):

@@ -77,6 +77,8 @@ class Position:
     """Flushes committed; the first, empty marker is none."""
     watermark_us: int = 0
     """Largest event time seen, in microseconds since the epoch; 0 before the first event."""
+    successor: int | None = None
+    """Newest log epoch of the same Kafka partition, where an operator has begun one: this one is closed for good."""
 
 
 def table_partition_of(append_time_ms: int) -> int:

@@ -17,7 +17,7 @@ from fleetmeter_jobs.ledger.position import PartitionId, Position
 
 @dataclass(frozen=True, slots=True)
 class PositionIs:
-    """Guard of a commit: the partition's committed position is still `offset`."""
+    """Guard of a commit: the partition's committed position is still `offset`, and no newer log epoch was begun."""
 
     partition: PartitionId
     offset: int
@@ -59,6 +59,18 @@ class Blob:
 
 
 @dataclass(frozen=True, slots=True)
+class Decision:
+    """An operator's decision, as the ledger holds it; `position_changes` says who and why, under the same nonce."""
+
+    partition: PartitionId
+    kind: str
+    """See `decisions`."""
+    first_offset: int
+    next_offset: int
+    nonce: str
+
+
+@dataclass(frozen=True, slots=True)
 class SideRows:
     """Rows for one table beside the ledger, whose natural key makes writing them again harmless."""
 
@@ -85,6 +97,15 @@ class LedgerStore(Protocol):
 
     def position(self, partition: PartitionId) -> Position | None:
         """The committed position, from one snapshot; None before the partition's first marker."""
+        ...
+
+    def epochs(self, topic: str, partition: int) -> list[tuple[PartitionId, Position]]:
+        """Every log epoch that the Kafka partition was counted in, oldest first, from one snapshot. Commits go to the
+        last one only."""
+        ...
+
+    def decisions(self, topic: str, partition: int) -> list[Decision]:
+        """Every decision that took effect on the Kafka partition, in order."""
         ...
 
     def insert(self, rows: LedgerRows, guard: Guard, token: str) -> None:

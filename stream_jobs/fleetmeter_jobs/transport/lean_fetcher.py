@@ -22,7 +22,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.consumer.fetcher import READ_UNCOMMITTED, Fetcher, FetchResult
 from aiokafka.protocol.fetch import FetchRequest
 
-from fleetmeter_jobs.errors import JobError, KafkaUnavailableError, LogMismatchError, TopicRefusedError
+from fleetmeter_jobs.errors import JobError, KafkaUnavailableError, TopicRefusedError
 from fleetmeter_jobs.record_batch import RecordBatch
 from fleetmeter_jobs.transport.batch_header import BatchHeader, split_batches
 from fleetmeter_jobs.transport.lean_records import LeanRecords
@@ -131,9 +131,9 @@ class LeanFetcher(Fetcher):  # type: ignore[misc]  # aiokafka has no types
                 else:
                     fetched.check_raise()
             except kafka_errors.OffsetOutOfRangeError as error:
-                taken[tp] = LogMismatchError(
-                    f"{tp.topic}-{tp.partition}: Kafka has no offset {error.args[0][tp]} any more: "
-                    "retention or an operator deleted records that were not counted yet"
+                # May pass (a new leader that lags); if not, the check of the log at the next start says what it is.
+                taken[tp] = KafkaUnavailableError(
+                    f"{tp.topic}-{tp.partition}: Kafka says that offset {error.args[0][tp]} is not in the log"
                 )
             except kafka_errors.TopicAuthorizationFailedError:
                 taken[tp] = TopicRefusedError(

@@ -23,7 +23,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from fleetmeter_jobs.ledger.errors import StoreUnavailableError
 from fleetmeter_jobs.ledger.position import Counts, PartitionId, Position, Tail
-from fleetmeter_jobs.ledger.store import Blob, Guard, LedgerRows, NoHashKey, NoPosition, PositionIs, SideRows, Tally
+from fleetmeter_jobs.ledger.store import (
+    Blob,
+    Decision,
+    Guard,
+    LedgerRows,
+    NoHashKey,
+    NoPosition,
+    PositionIs,
+    SideRows,
+    Tally,
+)
 
 
 class Fault(Enum):
@@ -85,6 +95,23 @@ class MemoryLedger:
         self._fail_read("position", str(partition))
         with self._lock:
             return self._position(partition)
+
+    def epochs(self, topic: str, partition: int) -> list[tuple[PartitionId, Position]]:
+        self._fail_read("position", f"{topic}-{partition}")
+        with self._lock:
+            found = sorted({_of(row) for row in self._markers_of(topic, partition)})
+            positions = [(one, self._position(one)) for one in found]
+            return [(one, position) for one, position in positions if position is not None]
+
+    def decisions(self, topic: str, partition: int) -> list[Decision]:
+        self._fail_read("position", f"{topic}-{partition}")
+        with self._lock:
+            rows = [row for row in self._markers_of(topic, partition) if row["event_type"]]
+        found = [
+            Decision(_of(row), row["event_type"], row["first_offset"], row["next_offset"], _tail(row["tail"]).nonce)
+            for row in rows
+        ]
+        return sorted(found, key=lambda one: (one.partition, one.first_offset, one.next_offset))
 
     def insert(self, rows: LedgerRows, guard: Guard, token: str) -> None:
         fault = self.fault("insert", token)
@@ -187,7 +214,7 @@ class MemoryLedger:
         match guard:
             case PositionIs(partition, offset):
                 position = self._position(partition)
-                return position is not None and position.next_offset == offset
+                return position is not None and position.next_offset == offset and position.successor is None
             case NoPosition(partition):
                 return self._position(partition) is None
             case NoHashKey():
@@ -197,6 +224,7 @@ class MemoryLedger:
         markers = [row for row in self._markers() if _of(row) == partition]
         if not markers:
             return None
+        newest = max(row["epoch"] for row in self._markers_of(partition.topic, partition.partition))
         return Position(
             first_offset=min(row["first_offset"] for row in markers),
             next_offset=max(row["next_offset"] for row in markers),
@@ -204,6 +232,7 @@ class MemoryLedger:
             totals=Counts(*(sum(row[name] for row in markers) for name in Counts.__dataclass_fields__)),
             commits=sum(row["commits"] for row in markers),
             watermark_us=max((row["watermark"] - _EPOCH) // timedelta(microseconds=1) for row in markers),
+            successor=newest if newest != partition.epoch else None,
         )
 
     def _tally(self, partition: PartitionId) -> Tally:
@@ -224,6 +253,9 @@ class MemoryLedger:
     def _markers(self) -> Iterator[dict[str, Any]]:
         return (row for part in self.parts for row in part.markers)
 
+    def _markers_of(self, topic: str, partition: int) -> Iterator[dict[str, Any]]:
+        return (row for row in self._markers() if (row["topic"], row["partition"]) == (topic, partition))
+
     def _blobs(self) -> Iterator[dict[str, Any]]:
         return (row for part in self.parts for row in part.blobs)
 
@@ -240,7 +272,9 @@ _WHERE = ("topic", "partition", "epoch", "first_offset", "next_offset")
 def _part(token: str, rows: pa.Table) -> MemoryPart:
     kinds = {kind: rows.filter(pc.equal(rows["row_kind"], kind)) for kind in (_MARKER, _BLOB, _USAGE)}
     (table_partition,) = pc.unique(rows["table_partition"]).to_pylist()
-    markers = kinds[_MARKER].select([*_WHERE, "tail", "commits", "watermark", *Counts.__dataclass_fields__])
+    markers = kinds[_MARKER].select(
+        [*_WHERE, "event_type", "tail", "commits", "watermark", *Counts.__dataclass_fields__]
+    )
     blobs = kinds[_BLOB].select([*_WHERE, "blob_offset", "blob"])
     return MemoryPart(token, table_partition, markers.to_pylist(), blobs.to_pylist(), kinds[_USAGE])
 

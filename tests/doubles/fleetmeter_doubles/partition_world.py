@@ -25,7 +25,13 @@ from fleetmeter_doubles.toy_log import ToyLog
 
 PARTITION = PartitionId("usage", 0, 0)
 TOPIC = TP("usage", 0)
-QUICK = Limits(flush_interval_s=0.02, watermark_interval_s=0.02, retry_wait_s=0.01, retry_wait_limit_s=0.02)
+QUICK = Limits(
+    flush_interval_s=0.02,
+    watermark_interval_s=0.02,
+    retry_wait_s=0.01,
+    retry_wait_limit_s=0.02,
+    recheck_interval_s=0.02,
+)
 DEADLINE_S = 20.0
 
 
@@ -58,7 +64,9 @@ class PartitionWorld:
 
         log = log or self.log
         settings = Settings(retry_wait_s=0.01, retry_wait_limit_s=0.02)
-        ledger = PartitionLedger(self.store, PARTITION, settings, lambda: log.topic_id, core=new_core)
+        ledger = PartitionLedger(
+            self.store, PARTITION.topic, PARTITION.partition, settings, lambda: log.topic_id, core=new_core
+        )
         processor = Processor(ledger, log, limits, self.threads)
         log.deliver_to(processor.offer)
         self.processors.append(processor)

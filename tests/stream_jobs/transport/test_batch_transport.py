@@ -15,6 +15,7 @@ from confluent_kafka.admin import AdminClient
 from faust.types import TP
 from fleetmeter_jobs.kafka_topic import countable_topic_id
 from fleetmeter_jobs.ledger.context import CommitContext
+from fleetmeter_jobs.ledger.decisions import Decided, begin_epoch
 from fleetmeter_jobs.ledger.first_commit import ensure_position
 from fleetmeter_jobs.ledger.position import PartitionId
 from fleetmeter_jobs.partition_status import State
@@ -152,7 +153,7 @@ async def test_kafkas_own_offsets_are_told_but_not_followed(
     assert committed.offset == 100
 
 
-async def test_a_recreated_topic_stops_and_a_raised_epoch_counts_it_from_its_start(
+async def test_a_recreated_topic_stops_and_a_new_epoch_counts_it_from_its_start(
     kafka: RunningKafka, make_topic: Callable[..., str], fleet: Any, eventually: Any
 ) -> None:
     from confluent_kafka.admin import NewTopic  # noqa: PLC0415
@@ -171,17 +172,22 @@ async def test_a_recreated_topic_stops_and_a_raised_epoch_counts_it_from_its_sta
         _create_again, admin, NewTopic(topic, 1, 1, config={"message.timestamp.type": "LogAppendTime"})
     )
     fresh = _producer(kafka)
-    _send(fresh, topic, [b"new-%d" % i for i in range(20)])
+    # Half of it was counted from the old log: a producer that sends again what it has no acknowledgement for.
+    _send(fresh, topic, [b"%d" % i for i in range(10)] + [b"new-%d" % i for i in range(10)])
     fresh.flush()
     worker = await toy.start_worker()
     await eventually(lambda: [one.state for one in worker.partitions.statuses().values()] == [State.STOPPED])
     assert "deleted and made again" in str(worker.partitions.statuses()[0].error)
     assert toy.committed() == 10
-    await worker.stop()
-    toy.settings = toy.settings.model_copy(update={"topic_epoch": 1})
-    await toy.start_worker()
-    await eventually(lambda: toy.committed() == 20)
-    assert toy.totals().accepted == 20
+    old = PartitionId(topic, 0)
+    there = toy.store.position(old)
+    assert there is not None
+    topic_id = countable_topic_id(kafka.bootstrap, topic)
+    outcome = begin_epoch(toy.store, old, there, 0, topic_id, 1_780_000_000_000, CommitContext())
+    assert isinstance(outcome, Decided)
+    await eventually(lambda: toy.committed(epoch=1) == 20)
+    assert (toy.totals(epoch=1).accepted, toy.totals(epoch=1).duplicates) == (10, 10)
+    assert toy.committed(epoch=0) == 10
 
 
 def _create_again(admin: AdminClient, new: Any) -> None:
