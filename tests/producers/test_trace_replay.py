@@ -1,6 +1,5 @@
 """Replaying traces: identity, times, sums."""
 
-import os
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,7 +14,6 @@ from fleetmeter_schemas import Event, parse_event
 ROWS = [("18:15:46.6805900", 374, 44), ("18:15:50.9951690", 396, 109), ("18:15:48", 879, 55), ("18:16:02.25", 91, 16)]
 END = datetime(2026, 11, 22, 13, 0, 0, 500_000, tzinfo=UTC)
 # The public trace lies beside a checkout, not in it.
-AZURE = Path(__file__).parents[3] / "shared" / "data" / "azure_llm_trace_2023_conv.csv"
 
 
 @pytest.fixture
@@ -113,10 +111,8 @@ def test_progress_ends_with_all(trace: Path) -> None:
     assert told[-1] == (4, 4)
 
 
-def test_the_public_trace_s_sums_are_exact() -> None:
-    path = Path(os.environ.get("FLEETMETER_TRACE_CSV", AZURE))
-    if not path.exists():
-        pytest.skip(f"the public trace {path.name} is not here; set FLEETMETER_TRACE_CSV to its path")
+def test_the_public_trace_s_sums_are_exact(trace_file: Path) -> None:
+    path = trace_file
     # Summed the plain way, by text alone.
     rows = [line.split(",") for line in path.read_text().splitlines()[1:]]
     broker = FakeBroker()
