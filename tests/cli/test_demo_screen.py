@@ -74,6 +74,7 @@ def test_a_good_run() -> None:
         "400 events/s",
         "acct-[7]",
         "data.input_tokens: is -1",
+        "97.3% of what devices tried",  # 9,000 / (9,000 + 250)
         "8,000 to 11,000",
         "90.0%",
         "nothing is left running",

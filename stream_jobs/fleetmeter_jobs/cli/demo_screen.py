@@ -82,7 +82,10 @@ def _section(title: str, body: RenderableType) -> Iterator[RenderableType]:
 
 def _answered(story: Story) -> RenderableType:
     found = story.answered
-    estimate = f"reported as estimates: {found.on_devices_lower:,} to {found.on_devices_upper:,}"
+    estimate = (
+        f"{found.stayed_local:.1%} of what devices tried; reported as estimates: {found.on_devices_lower:,} to "
+        f"{found.on_devices_upper:,}"
+    )
     parts = {
         "devices": (found.on_devices, "green", estimate),
         "cloud": (found.in_cloud, "blue", f"{found.fallbacks:,} of them after a device had given up"),

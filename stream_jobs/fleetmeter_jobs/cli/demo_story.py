@@ -32,6 +32,12 @@ class Answered:
     fallbacks: int
     """Of the latter two, those that a device had tried first."""
 
+    @property
+    def stayed_local(self) -> float:
+        """Of the queries that a device tried, the share that it answered itself."""
+        tried = self.on_devices + self.fallbacks
+        return self.on_devices / tried if tried else 0.0
+
 
 @dataclass(frozen=True, slots=True)
 class Story:
