@@ -179,7 +179,64 @@ WATERMARKS: Final = Table(
     ),
 )
 
+DEDUP_IDS: Final = Table(
+    "dedup_ids",
+    (
+        *_WHERE,
+        Column("chunk_first", "UInt64", "First offset of the chunk of commits that accepted the event."),
+        Column("chunk_next", "UInt64", "Offset after the last of the chunk."),
+        Column("fingerprint", "FixedString(16)", "Keyed 128-bit hash of (source, id)."),
+        Column("append_day", "Date", "Day (UTC) of the broker's append time of the chunk's newest event."),
+    ),
+)
+DEDUP_SNAPSHOTS: Final = Table(
+    "dedup_snapshots",
+    (
+        *_WHERE,
+        Column(
+            "kind",
+            "Enum8('chunk' = 1, 'sequenced' = 2, 'forgotten' = 3)",
+            "What it is, a chunk of foreign ids, the sequenced ids up to an offset, or a chunk that has expired.",
+        ),
+        Column("first_offset", "UInt64", "First offset of the commits it stems from."),
+        Column("next_offset", "UInt64", "Offset after the last of the commits it stems from."),
+        Column(
+            "digest",
+            "FixedString(16)",
+            "BLAKE2b of hours, filter and state, all slices joined: which slices belong together.",
+        ),
+        Column("slice", "UInt32", "Number of this slice of the content, from 0."),
+        Column("slices", "UInt32", "How many slices there are; with fewer the row does not count."),
+        Column("foreign_ids", "UInt64", "Chunks: number of foreign ids, all of them in dedup_ids."),
+        Column(
+            "identities_ever",
+            "UInt64",
+            "Sequenced: events accepted before next_offset, forgotten ones included.",
+        ),
+        Column("append_day", "Date", "Day (UTC) of the broker's append time of the newest event in it."),
+        Column(
+            "forgotten_before",
+            "Date",
+            "Sequenced: producers whose last event was appended before this day (UTC) are left out.",
+        ),
+        Column("hours", "String", "Chunks: the hours in which the events happened, as the native core packs them."),
+        Column("filter", "String", "Chunks: a filter that knows each foreign id, and few others."),
+        Column("state", "String", "Sequenced: the ids as the native core packs them."),
+        Column("written_at", "DateTime64(3, 'UTC')", "When it was written."),
+    ),
+)
+
 TABLES: Final = {
     table.name: table
-    for table in (LEDGER, USAGE_FACTS, USAGE_ESTIMATES, USAGE_ADJUSTMENTS, USAGE_SUBJECTS, QUARANTINE, WATERMARKS)
+    for table in (
+        LEDGER,
+        USAGE_FACTS,
+        USAGE_ESTIMATES,
+        USAGE_ADJUSTMENTS,
+        USAGE_SUBJECTS,
+        QUARANTINE,
+        WATERMARKS,
+        DEDUP_IDS,
+        DEDUP_SNAPSHOTS,
+    )
 }

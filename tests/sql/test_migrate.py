@@ -64,6 +64,8 @@ def test_a_database_that_is_not_there_is_created_and_filled(fresh_client: Client
         "usage_subjects",
         "quarantine",
         "watermarks",
+        "dedup_ids",
+        "dedup_snapshots",
         "usage_minutes",
         "usage_hours",
         "usage_days",
