@@ -66,12 +66,16 @@ LEDGER: Final = Table(
     "ledger",
     (
         Column("row_kind", "Enum8('marker' = 1, 'blob' = 2, 'usage' = 3)", "What the row is."),
-        Column("event_type", LOW, "Usage rows: short name of the event type, such as generation."),
+        Column(
+            "event_type",
+            LOW,
+            "Usage rows: short name of the event type, such as generation. Marker rows: an operator's decision.",
+        ),
         Column("account_id", "String", "Usage rows: the account that pays (the event's subject)."),
         Column("minute", "DateTime('UTC')", "Usage rows: start of the minute in which the events happened."),
         *(Column(name, LOW, _MEANINGS[name]) for name in ledger_dimensions()),
         *_WHERE,
-        Column("blob_offset", "UInt64", "Blob rows: first offset of their commit."),
+        Column("blob_offset", "UInt64", "Blob rows: first offset of their commit. An operator's decision: likewise."),
         Column("table_partition", "UInt32", "Table partition, yyyymm, that the commit before named."),
         *(Column(name, SUM, _MEANINGS[name]) for name in ledger_measures()),
         Column("first_offset", "SimpleAggregateFunction(min, UInt64)", "First offset that the row stems from."),
@@ -86,6 +90,7 @@ LEDGER: Final = Table(
         Column("rejected", SUM, "Marker rows: events in quarantine."),
         Column("unknown_fields", SUM, "Marker rows: fields that this version does not know, and ignored."),
         Column("overflowed_labels", SUM, "Marker rows: events whose label set was counted as __other__."),
+        Column("skipped_offsets", SUM, "Marker rows: offsets that an operator decided not to count."),
         Column(
             "watermark",
             "SimpleAggregateFunction(max, DateTime64(6, 'UTC'))",
@@ -225,6 +230,25 @@ DEDUP_SNAPSHOTS: Final = Table(
         Column("written_at", "DateTime64(3, 'UTC')", "When it was written."),
     ),
 )
+POSITION_CHANGES: Final = Table(
+    "position_changes",
+    (
+        Column("nonce", "String", "Name of the decision; the ledger's marker carries it if the decision took effect."),
+        *_WHERE,
+        Column("kind", LOW, "What was decided, skip (offsets were left out) or new_epoch (another log was begun)."),
+        Column("from_offset", "UInt64", "Position before."),
+        Column("to_epoch", "UInt32", "Log epoch after."),
+        Column("to_offset", "UInt64", "Position after."),
+        Column("skipped_offsets", "UInt64", "Offsets that were left out."),
+        Column("log_start", "UInt64", "First offset that Kafka held then."),
+        Column("log_end", "UInt64", "Offset after the last that Kafka held then."),
+        Column("from_topic_id", "String", "Kafka's id of the topic that was counted before."),
+        Column("to_topic_id", "String", "Kafka's id of the topic then."),
+        Column("who", "String", "Who decided."),
+        Column("reason", "String", "Why, in their words."),
+        Column("decided_at", "DateTime64(3, 'UTC')", "When."),
+    ),
+)
 
 TABLES: Final = {
     table.name: table
@@ -238,5 +262,6 @@ TABLES: Final = {
         WATERMARKS,
         DEDUP_IDS,
         DEDUP_SNAPSHOTS,
+        POSITION_CHANGES,
     )
 }

@@ -66,6 +66,7 @@ def test_a_database_that_is_not_there_is_created_and_filled(fresh_client: Client
         "watermarks",
         "dedup_ids",
         "dedup_snapshots",
+        "position_changes",
         "usage_minutes",
         "usage_hours",
         "usage_days",
