@@ -58,7 +58,13 @@ class Settings(BaseSettings):
         "fleetmeter", min_length=1, max_length=249, description="Kafka consumer group of the workers."
     )
     session_timeout_s: float = Field(
-        30.0, ge=6, le=1800, description="A worker that Kafka has not heard from for so long loses its partitions."
+        30.0,
+        ge=1,
+        le=1800,
+        description=(
+            "A worker that Kafka has not heard from for so long loses its partitions. Brokers refuse less than their "
+            "group.min.session.timeout.ms (6 s unless it was lowered)."
+        ),
     )
     fetch_limit_bytes: int = Field(
         8 * _MIB,

@@ -46,6 +46,8 @@ def broker_settings(log_dir: str, port: int, controller_port: int) -> dict[str, 
         "share.coordinator.state.topic.num.partitions": "1",
         # Consumers of a fresh group start at once, not after 3 s.
         "group.initial.rebalance.delay.ms": "0",
+        # Whoever tries out a crash wants to wait for less than the 6 s that a broker asks for by default.
+        "group.min.session.timeout.ms": "1000",
         # After a kill -9 the controller lets the broker back in when its old session has run out.
         "broker.session.timeout.ms": "3000",
         "broker.heartbeat.interval.ms": "500",
