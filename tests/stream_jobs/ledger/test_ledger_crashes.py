@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import signal
-import subprocess
 import threading
 import time
 from collections import Counter
@@ -15,6 +12,7 @@ from pathlib import Path
 import clickhouse_connect
 import pytest
 from fleetmeter_doubles import APPEND_TIME_MS, SampleLog, identities_in
+from fleetmeter_doubles.tampered_parts import MKDIRS, RENAMES, TamperedParts, TamperingError, parts_folder
 from fleetmeter_jobs.ledger import (
     Backoff,
     ClickHouseHttp,
@@ -37,8 +35,6 @@ pytestmark = pytest.mark.clickhouse
 PARTITION = PartitionId("fleetmeter.usage", 0)
 LOG = SampleLog(PARTITION, 0, 400, seed=11)
 DEADLINE_S = 90.0
-RENAMES = "rename,renameat,renameat2"
-"""A part appears by one of them, after its token was logged."""
 
 
 class Watcher(CommitObserver):
@@ -133,41 +129,16 @@ def test_kill_9_of_clickhouse_while_rivals_commit(server: RunningClickHouse) -> 
 def tampered(
     store: ClickHouseStore, pid: int, calls: str, action: str, log: Path, blocks: Iterable[int] = range(1, 20)
 ) -> Iterator[Callable[[], None]]:
-    """System calls on the folders of parts that are being made (of the given inserts, counted from 1) are tampered with
-    as strace's `inject` says, until the given function is called."""
-    strace = shutil.which("strace")
-    if strace is None:
-        pytest.skip("strace is not installed")
-    (((folder,),),) = store.http.rows(
-        "SELECT data_paths FROM system.tables WHERE database = currentDatabase() AND name = 'ledger'"
-    )
+    """As TamperedParts, of the inserts into LOG's month, until the given function is called."""
     month = table_partition_of(APPEND_TIME_MS)
-    parts = [f"{folder}tmp_insert_{month}_{block}_{block}_0/" for block in blocks]
-    paths = [argument for part in parts for argument in ("-P", part, "-P", part.rstrip("/"))]
-    tracer = subprocess.Popen(
-        [strace, "-f", "-o", str(log), *paths, "-e", f"inject={calls}:{action}", "-p", str(pid)],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert tracer.stderr is not None
-    said = tracer.stderr.readline()
-    if "attached" not in said:
-        tracer.wait(10)
-        pytest.skip(f"strace may not attach here: {said}")
-
-    def stop() -> None:
-        if tracer.poll() is None:
-            tracer.send_signal(signal.SIGINT)
-            try:
-                tracer.wait(5)
-            except subprocess.TimeoutExpired:
-                tracer.kill()
-                tracer.wait(20)
-
     try:
-        yield stop
+        parts = TamperedParts(parts_folder(store), pid, calls, action, log, [month], blocks)
+    except TamperingError as error:
+        pytest.skip(str(error))
+    try:
+        yield parts.stop
     finally:
-        stop()
+        parts.stop()
 
 
 def test_a_full_disk_at_the_rename_leaves_a_ghost_that_is_overcome(server: RunningClickHouse, tmp_path: Path) -> None:
@@ -214,7 +185,7 @@ def test_an_insert_that_outlives_its_client_is_not_doubled(server: RunningClickH
     hasty = ClickHouseStore(http)
     assert server.pid is not None
     stuck = tmp_path / "strace"
-    with tampered(patient, server.pid, "mkdir,mkdirat", "delay_enter=5000000", stuck, blocks=[2]):
+    with tampered(patient, server.pid, MKDIRS, "delay_enter=5000000", stuck, blocks=[2]):
         outcome = commit(hasty, LOG.flush(start, 30, "mine"), new_context(watcher))
         assert isinstance(outcome, Committed)
         assert outcome.errors >= 1, stuck.read_text()
