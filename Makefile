@@ -17,7 +17,7 @@ VENV_READY := $(VENV)/.made
 DEPENDENCIES_READY := $(VENV)/.dependencies-installed
 BUILD_READY := $(VENV)/.fleetmeter-built
 
-.PHONY: demo test check format bench setup lock clean help
+.PHONY: demo test check format bench chaos setup lock clean help
 
 demo: setup engines ## Simulate a fleet, count its events exactly, and show the reconciliation (about a minute)
 	@$(VENV)/bin/fleetmeter demo
@@ -41,6 +41,9 @@ format: setup ## Format Python and Rust
 
 bench: setup engines ## Print the throughput of the native core and of a worker end to end
 	@$(VENV_PYTHON) tests/bench/run.py $(ARGS)
+
+chaos: setup engines ## Break everything on purpose and show that nothing is lost or counted twice (SCHEDULES=20 SEED=s)
+	@$(VENV_PYTHON) tests/chaos/run.py --schedules $(or $(SCHEDULES),20) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 setup: $(BUILD_READY) ## Make .venv with the pinned dependencies and the native core (does nothing when all is current)
 

@@ -1,0 +1,75 @@
+"""What a schedule sends: a simulated fleet's records, the oracle that counts what is acknowledged, and the records by
+their bytes, so that the log can be judged by what was meant and not by what the pipeline made of it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from fleetmeter_producers.simulator import Oracle, SimulationConfig, records
+from fleetmeter_producers.simulator.planned import Broken, Planned, Record
+from fleetmeter_producers.wire import micros_of
+from fleetmeter_schemas.reasons import Reason
+
+EVENT_LIMIT_BYTES = 8_192
+RECORD_LIMIT_BYTES = 65_536
+_OVERSIZED_EVERY = 150
+"""Records; so often one comes that is too large as a whole."""
+
+
+@dataclass
+class Cargo:
+    """Records to send. `acknowledged` is told by producers, from any thread, what the broker has."""
+
+    records: list[Record]
+    oracle: Oracle
+    by_value: dict[bytes | None, Record]
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    acknowledged_records: list[Record] = field(default_factory=list)
+
+    def acknowledged(self, record: Record) -> None:
+        """The broker has told a producer that it has the record."""
+        with self._lock:
+            self.oracle.acknowledge(record.items)
+            self.acknowledged_records.append(record)
+
+    def numbers_acknowledged(self) -> set[int]:
+        """The good events among them, by their numbers."""
+        with self._lock:
+            return numbers_of(self.acknowledged_records)
+
+
+def load_cargo(seed: int, events: int, end: datetime) -> Cargo:
+    """A fleet's records in every wire format, with duplicates, late and malformed events among them."""
+    config = SimulationConfig(
+        events=events,
+        seed=seed,
+        end=end,
+        span_s=300,
+        accounts=5,
+        servers=8,
+        bodies_per_server=12,
+        duplicate_rate=0.05,
+        malformed_rate=0.03,
+        foreign_rate=0.4,
+        wire_formats={"json": 4, "ndjson": 1, "array": 1, "arrow": 1},
+        batch_events=5,
+        event_limit_bytes=EVENT_LIMIT_BYTES,
+    )
+    made = list(_with_oversized(records(config, micros_of(end))))
+    return Cargo(made, Oracle(events), {record.value: record for record in made})
+
+
+def _with_oversized(plain: Iterable[Record]) -> Iterable[Record]:
+    for number, record in enumerate(plain):
+        yield record
+        if number % _OVERSIZED_EVERY == _OVERSIZED_EVERY // 2:
+            value = b"%d " % number + b"x" * RECORD_LIMIT_BYTES
+            yield Record(record.key, value, (Broken(Reason.TOO_LARGE),))
+
+
+def numbers_of(some: Iterable[Record]) -> set[int]:
+    """The numbers of the good events in records."""
+    return {item.number for record in some for item in record.items if isinstance(item, Planned)}

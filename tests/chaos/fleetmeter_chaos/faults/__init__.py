@@ -1,0 +1,11 @@
+"""Every fault that a schedule may inject at a moment of its own; those inside a commit are `strikes`."""
+
+from typing import Final
+
+from fleetmeter_chaos.faults.fault import Fault, Scene
+from fleetmeter_chaos.faults.network import NETWORK_FAULTS
+from fleetmeter_chaos.faults.processes import PROCESS_FAULTS
+
+FAULTS: Final[dict[str, Fault]] = {**PROCESS_FAULTS, **NETWORK_FAULTS}
+
+__all__ = ["FAULTS", "Fault", "Scene"]

@@ -1,0 +1,85 @@
+"""Does the ledger know every accepted event, and no other? Asked of cores that are restored from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+
+import orjson
+from fleetmeter_jobs.counting_core import new_core
+from fleetmeter_jobs.ledger.clickhouse_store import ClickHouseStore
+from fleetmeter_jobs.ledger.errors import DedupStateError
+from fleetmeter_jobs.ledger.position import PartitionId
+from fleetmeter_jobs.ledger.restore import restore
+from fleetmeter_jobs.settings import Settings
+from fleetmeter_producers.simulator.planned import Planned
+
+from fleetmeter_chaos.cargo import EVENT_LIMIT_BYTES, RECORD_LIMIT_BYTES, Cargo
+from fleetmeter_chaos.log_reading import Log
+
+NEW_IDS = 20
+
+
+def identities_wrong(
+    store: ClickHouseStore, topic: str, cargo: Cargo, logs: Mapping[int, Log], epoch: int
+) -> Iterator[str]:
+    """Every record of the log again: all duplicates. As many events with other ids: none of them."""
+    key = store.hash_key()
+    if key is None:
+        yield "the ledger has no hash key"
+        return
+    settings = Settings.load(event_limit_bytes=EVENT_LIMIT_BYTES, record_limit_bytes=RECORD_LIMIT_BYTES)
+    for number, log in logs.items():
+        partition = PartitionId(topic, number, epoch)
+        position = store.position(partition)
+        if position is None:
+            if log.records:
+                yield f"partition {number} has records and no position"
+            continue
+        core = new_core(settings, key)
+        try:
+            restore(store, core, partition, position)
+        except DedupStateError as error:
+            yield str(error)
+            continue
+        good = log.good
+        # Each at the append time at which it was judged: what was in time then is in time now.
+        accepted = duplicates = 0
+        for offset, record, append_time_ms in log.records:
+            again = core.ingest([record.value], offset, append_time_ms * 1000)
+            accepted += again.accepted
+            duplicates += again.duplicates
+        if accepted or duplicates != good.total():
+            yield (
+                f"partition {number}: of {good.total()} events that are counted already, a restored core takes "
+                f"{accepted} for new and {duplicates} for duplicates"
+            )
+        if log.records:
+            fresh = core.ingest(_strangers(log), position.next_offset, log.records[-1][2] * 1000)
+            if fresh.accepted != NEW_IDS:
+                yield f"partition {number}: of {NEW_IDS} new events a restored core takes {fresh.accepted} for new"
+
+
+def _strangers(log: Log) -> list[bytes | None]:
+    """Events that nobody sent: a good one under other ids, of its own source and of another."""
+    events = (item for _, record, _ in log.records for item in record.items if isinstance(item, Planned))
+    one = next(events, None)
+    known = {
+        "specversion": "1.0",
+        "type": "fleetmeter.generation.v1",
+        "subject": "stranger",
+        "data": {"model": "m", "generation_mode": "autoregressive"},
+    }
+    source = one.source if one else "stranger"
+    append_time_s = log.records[-1][2] // 1000
+    time = _iso(append_time_s)
+    return [
+        orjson.dumps(
+            {**known, "source": source if number % 2 else f"{source}-other", "id": f"new-{number}", "time": time}
+        )
+        for number in range(NEW_IDS)
+    ]
+
+
+def _iso(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,79 @@
+"""What a schedule will do: a pure function of its seed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from fleetmeter_chaos import fleet
+from fleetmeter_chaos.faults import FAULTS
+from fleetmeter_chaos.strikes import BLOWS, POINTS, Strike
+
+SESSION_S = 1.5
+"""A worker that Kafka has not heard from for so long loses its partitions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A fault to inject, when, and how."""
+
+    at_s: float
+    fault: str
+    how: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One schedule."""
+
+    seed: int
+    partitions: int
+    workers: int
+    events: int
+    span_s: float
+    producers: tuple[fleet.Kind, ...]
+    flush_interval_s: float
+    flush_events: int
+    strikes: tuple[tuple[Strike, ...], ...]
+    """Of the workers in the order of their starts, replacements included; later ones have none."""
+    steps: tuple[Step, ...]
+    from_the_start: bool
+    """Whether faults begin before the first commit."""
+    prove_store: bool
+    """Whether the first worker proves the store before it counts."""
+
+
+def draw_plan(seed: int) -> Plan:
+    """The schedule of a seed."""
+    rng = Random(seed)
+    span_s = rng.uniform(1.2, 2.5)
+    workers = rng.choice((1, 2, 2, 3, 4))
+    return Plan(
+        seed=seed,
+        partitions=rng.randint(1, 4),
+        workers=workers,
+        events=rng.randrange(250, 700),
+        span_s=span_s,
+        producers=tuple(rng.sample(fleet.KINDS, rng.randint(1, 3))),
+        flush_interval_s=rng.choice((0.05, 0.1, 0.2, 0.4)),
+        flush_events=rng.choice((25, 60, 150, 500)),
+        strikes=tuple(_draw_strikes(rng) for _ in range(workers + 3)),
+        steps=_draw_steps(rng, span_s),
+        from_the_start=rng.random() < 0.4,
+        prove_store=rng.random() < 0.1,
+    )
+
+
+def _draw_strikes(rng: Random) -> tuple[Strike, ...]:
+    if rng.random() < 0.55:
+        return ()
+    blow = rng.choices(BLOWS, (5, 3, 2))[0]
+    return (Strike(rng.choice(POINTS), rng.choice((1, 1, 2, 3, 5, 8)), blow),)
+
+
+def _draw_steps(rng: Random, span_s: float) -> tuple[Step, ...]:
+    names = rng.choices(list(FAULTS), [fault.weight for fault in FAULTS.values()], k=rng.randint(1, 5))
+    steps = [Step(rng.uniform(0.1, span_s), name, FAULTS[name].draw(rng)) for name in names]
+    return tuple(sorted(steps, key=lambda step: step.at_s))

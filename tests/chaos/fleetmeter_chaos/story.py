@@ -1,0 +1,63 @@
+"""What happened in one schedule, in order and with times: what a person reads when it fails."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+_now: Final = time.time
+"""The real clock, also in a worker whose clock a fault has moved."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Entry:
+    """One thing that happened: when (epoch seconds), to or by whom, what; and which injected fault it was, if any."""
+
+    at_s: float
+    who: str
+    what: str
+    fault: str = ""
+
+
+class Story:
+    """A file of entries that the campaign and its workers append to, each line in one write: no entry is torn, and a
+    worker that strikes itself dead has told of it before."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+
+    def tell(self, who: str, what: str, fault: str = "") -> None:
+        """Write down that something happens now."""
+        line = json.dumps([_now(), who, what, fault]) + "\n"
+        with self._lock:
+            descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+            try:
+                os.write(descriptor, line.encode())
+            finally:
+                os.close(descriptor)
+
+    def entries(self) -> list[Entry]:
+        """All of them, by time."""
+        if not self.path.exists():
+            return []
+        return sorted(Entry(*json.loads(line)) for line in self.path.read_text(encoding="utf-8").splitlines())
+
+    def faults(self) -> Counter[str]:
+        """How often each fault was injected."""
+        return Counter(entry.fault for entry in self.entries() if entry.fault)
+
+
+def told(entries: Iterable[Entry]) -> list[str]:
+    """The entries as lines for people; times are seconds since the first."""
+    entries = list(entries)
+    return [
+        f"{entry.at_s - entries[0].at_s:7.3f} s  {entry.who:<12} {entry.what.splitlines()[-1]}" for entry in entries
+    ]

@@ -1,0 +1,136 @@
+"""Was everything counted exactly once? Judged by what producers were told, by the log itself, and by fresh cores."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from clickhouse_connect.driver.client import Client
+from fleetmeter_jobs.ledger.clickhouse_store import ClickHouseStore
+from fleetmeter_jobs.ledger.position import Counts, PartitionId
+from fleetmeter_jobs.reconcile import describe, reconcile
+from fleetmeter_jobs.usage import usage
+from fleetmeter_producers.simulator import verify_oracle
+
+from fleetmeter_chaos.cargo import Cargo
+from fleetmeter_chaos.identities import identities_wrong
+from fleetmeter_chaos.log_reading import Log
+
+_GROUP = ("account_id", "model", "generation_mode", "event_type")
+_SHOWN = 5
+
+
+def verdict(
+    store: ClickHouseStore, client: Client, topic: str, cargo: Cargo, logs: Mapping[int, Log], epoch: int = 0
+) -> list[str]:
+    """Everything that is wrong, in sentences; nothing if every event was counted exactly once.
+
+    Call it when nothing runs any more: no worker, no producer, no request on its way.
+    """
+    problems = [*_broker_kept_its_word(cargo, logs), *_audit_wrong(store, topic, logs)]
+    problems += _totals_wrong(client, cargo)
+    problems += _counts_wrong(store, topic, logs, epoch)
+    problems += _quarantine_wrong(client, topic, logs, epoch)
+    problems += identities_wrong(store, topic, cargo, logs, epoch)
+    return problems
+
+
+def _broker_kept_its_word(cargo: Cargo, logs: Mapping[int, Log]) -> Iterator[str]:
+    """The log holds the good events that were acknowledged, each in one partition, and no others."""
+    where: dict[int, set[int]] = {}
+    for number, log in logs.items():
+        for event in log.good:
+            where.setdefault(event, set()).add(number)
+    told, found = cargo.numbers_acknowledged(), set(where)
+    if told - found:
+        yield f"Kafka lost {len(told - found)} events that it had acknowledged: {_some(told - found)}"
+    if found - told:
+        yield f"the log holds {len(found - told)} events that no producer knows of: {_some(found - told)}"
+    if split := {event for event, homes in where.items() if len(homes) > 1}:
+        yield f"{len(split)} events lie in several partitions: {_some(split)}"
+
+
+def _audit_wrong(store: ClickHouseStore, topic: str, logs: Mapping[int, Log]) -> Iterator[str]:
+    report = reconcile(store, lambda: {(topic, number): log.ends for number, log in logs.items()})
+    yield from describe(report)
+    if report.total.pending:
+        yield f"{report.total.pending} offsets were never counted"
+
+
+def _totals_wrong(client: Client, cargo: Cargo) -> Iterator[str]:
+    """Every measure of every account, model and mode; every minute; facts; subjects."""
+    oracle = cargo.oracle.as_dict(complete=True)
+    differences = verify_oracle(oracle, usage(client, _GROUP))
+    yield from map(str, differences[:_SHOWN])
+    if len(differences) > _SHOWN:
+        yield f"... and {len(differences) - _SHOWN} more figures"
+    minutes = Counter({(each["minute"], each["event_type"]): each["events"] for each in oracle["minutes"]})
+    found = Counter(
+        {
+            (f"{row['minute']:%Y-%m-%dT%H:%M:%S.%fZ}", row["event_type"]): row["requests"] + row["fallbacks"]
+            for row in usage(client, ("minute", "event_type"))
+        }
+    )
+    yield from _differences("events of the minute", minutes, found)
+    facts = Counter({(each["event_type"], each["kind"]): each["events"] for each in oracle["facts"]})
+    yield from _differences("rows of facts", facts, Counter(dict(_facts(client))))
+    subjects = Counter({(each["account_id"], each["subject_kind"]): each["distinct"] for each in oracle["subjects"]})
+    rows = client.query(
+        "SELECT account_id, subject_kind, uniqExact(subject) FROM usage_subjects GROUP BY 1, 2"
+    ).result_rows
+    yield from _differences("distinct subjects", subjects, Counter({(row[0], row[1]): row[2] for row in rows}))
+
+
+def _facts(client: Client) -> Iterator[tuple[tuple[str, str], int]]:
+    """(event type, kind) and rows, over the tables of events that don't roll up."""
+    query = (
+        "SELECT event_type, kind, count() FROM usage_facts FINAL GROUP BY 1, 2 "
+        "UNION ALL SELECT 'device_report', 'estimate', count() FROM usage_estimates FINAL HAVING count() > 0 "
+        "UNION ALL SELECT 'adjustment', '', count() FROM usage_adjustments FINAL HAVING count() > 0"
+    )
+    for event_type, kind, rows in client.query(query).result_rows:
+        yield (event_type, kind), rows
+
+
+def _counts_wrong(store: ClickHouseStore, topic: str, logs: Mapping[int, Log], epoch: int) -> Iterator[str]:
+    """The markers' sums, against what the log holds."""
+    for number, log in logs.items():
+        good, broken = log.good, log.broken.total()
+        position = store.position(PartitionId(topic, number, epoch))
+        found = position.totals if position else Counts()
+        must = {
+            "records": len(log.records),
+            "events_in": good.total() + broken,
+            "accepted": len(good),
+            "duplicates": good.total() - len(good),
+            "rejected": broken,
+        }
+        yield from (
+            f"partition {number}: {name} is {getattr(found, name)}, must be {value}"
+            for name, value in must.items()
+            if getattr(found, name) != value
+        )
+
+
+def _quarantine_wrong(client: Client, topic: str, logs: Mapping[int, Log], epoch: int) -> Iterator[str]:
+    """A row for each refused event, under its offset, and no other."""
+    rows = client.query(
+        "SELECT partition, offset, count() FROM quarantine FINAL "
+        "WHERE topic = {topic:String} AND epoch = {epoch:UInt32} GROUP BY partition, offset",
+        {"topic": topic, "epoch": epoch},
+    ).result_rows
+    must = Counter({(number, offset): count for number, log in logs.items() for offset, count in log.broken.items()})
+    yield from _differences("quarantine rows at", must, Counter({(row[0], row[1]): row[2] for row in rows}))
+
+
+def _differences(what: str, must: Counter[Any], found: Counter[Any]) -> Iterator[str]:
+    wrong = [key for key in {**must, **found} if must[key] != found[key]]
+    for key in sorted(wrong)[:_SHOWN]:
+        yield f"{what} {key}: {found[key]} found, must be {must[key]}"
+    if len(wrong) > _SHOWN:
+        yield f"... and {len(wrong) - _SHOWN} more of these"
+
+
+def _some(numbers: set[int]) -> str:
+    return ", ".join(map(str, sorted(numbers)[:_SHOWN])) + (" ..." if len(numbers) > _SHOWN else "")
