@@ -66,12 +66,16 @@ LEDGER: Final = Table(
     "ledger",
     (
         Column("row_kind", "Enum8('marker' = 1, 'blob' = 2, 'usage' = 3)", "What the row is."),
-        Column("event_type", LOW, "Usage rows: short name of the event type, such as generation."),
+        Column(
+            "event_type",
+            LOW,
+            "Usage rows: short name of the event type, such as generation. Marker rows: an operator's decision.",
+        ),
         Column("account_id", "String", "Usage rows: the account that pays (the event's subject)."),
         Column("minute", "DateTime('UTC')", "Usage rows: start of the minute in which the events happened."),
         *(Column(name, LOW, _MEANINGS[name]) for name in ledger_dimensions()),
         *_WHERE,
-        Column("blob_offset", "UInt64", "Blob rows: first offset of their commit."),
+        Column("blob_offset", "UInt64", "Blob rows: first offset of their commit. An operator's decision: likewise."),
         Column("table_partition", "UInt32", "Table partition, yyyymm, that the commit before named."),
         *(Column(name, SUM, _MEANINGS[name]) for name in ledger_measures()),
         Column("first_offset", "SimpleAggregateFunction(min, UInt64)", "First offset that the row stems from."),
@@ -86,6 +90,7 @@ LEDGER: Final = Table(
         Column("rejected", SUM, "Marker rows: events in quarantine."),
         Column("unknown_fields", SUM, "Marker rows: fields that this version does not know, and ignored."),
         Column("overflowed_labels", SUM, "Marker rows: events whose label set was counted as __other__."),
+        Column("skipped_offsets", SUM, "Marker rows: offsets that an operator decided not to count."),
         Column(
             "watermark",
             "SimpleAggregateFunction(max, DateTime64(6, 'UTC'))",
@@ -179,7 +184,84 @@ WATERMARKS: Final = Table(
     ),
 )
 
+DEDUP_IDS: Final = Table(
+    "dedup_ids",
+    (
+        *_WHERE,
+        Column("chunk_first", "UInt64", "First offset of the chunk of commits that accepted the event."),
+        Column("chunk_next", "UInt64", "Offset after the last of the chunk."),
+        Column("fingerprint", "FixedString(16)", "Keyed 128-bit hash of (source, id)."),
+        Column("append_day", "Date", "Day (UTC) of the broker's append time of the chunk's newest event."),
+    ),
+)
+DEDUP_SNAPSHOTS: Final = Table(
+    "dedup_snapshots",
+    (
+        *_WHERE,
+        Column(
+            "kind",
+            "Enum8('chunk' = 1, 'sequenced' = 2, 'forgotten' = 3)",
+            "What it is, a chunk of foreign ids, the sequenced ids up to an offset, or a chunk that has expired.",
+        ),
+        Column("first_offset", "UInt64", "First offset of the commits it stems from."),
+        Column("next_offset", "UInt64", "Offset after the last of the commits it stems from."),
+        Column(
+            "digest",
+            "FixedString(16)",
+            "BLAKE2b of hours, filter and state, all slices joined: which slices belong together.",
+        ),
+        Column("slice", "UInt32", "Number of this slice of the content, from 0."),
+        Column("slices", "UInt32", "How many slices there are; with fewer the row does not count."),
+        Column("foreign_ids", "UInt64", "Chunks: number of foreign ids, all of them in dedup_ids."),
+        Column(
+            "identities_ever",
+            "UInt64",
+            "Sequenced: events accepted before next_offset, forgotten ones included.",
+        ),
+        Column("append_day", "Date", "Day (UTC) of the broker's append time of the newest event in it."),
+        Column(
+            "forgotten_before",
+            "Date",
+            "Sequenced: producers whose last event was appended before this day (UTC) are left out.",
+        ),
+        Column("hours", "String", "Chunks: the hours in which the events happened, as the native core packs them."),
+        Column("filter", "String", "Chunks: a filter that knows each foreign id, and few others."),
+        Column("state", "String", "Sequenced: the ids as the native core packs them."),
+        Column("written_at", "DateTime64(3, 'UTC')", "When it was written."),
+    ),
+)
+POSITION_CHANGES: Final = Table(
+    "position_changes",
+    (
+        Column("nonce", "String", "Name of the decision; the ledger's marker carries it if the decision took effect."),
+        *_WHERE,
+        Column("kind", LOW, "What was decided, skip (offsets were left out) or new_epoch (another log was begun)."),
+        Column("from_offset", "UInt64", "Position before."),
+        Column("to_epoch", "UInt32", "Log epoch after."),
+        Column("to_offset", "UInt64", "Position after."),
+        Column("skipped_offsets", "UInt64", "Offsets that were left out."),
+        Column("log_start", "UInt64", "First offset that Kafka held then."),
+        Column("log_end", "UInt64", "Offset after the last that Kafka held then."),
+        Column("from_topic_id", "String", "Kafka's id of the topic that was counted before."),
+        Column("to_topic_id", "String", "Kafka's id of the topic then."),
+        Column("who", "String", "Who decided."),
+        Column("reason", "String", "Why, in their words."),
+        Column("decided_at", "DateTime64(3, 'UTC')", "When."),
+    ),
+)
+
 TABLES: Final = {
     table.name: table
-    for table in (LEDGER, USAGE_FACTS, USAGE_ESTIMATES, USAGE_ADJUSTMENTS, USAGE_SUBJECTS, QUARANTINE, WATERMARKS)
+    for table in (
+        LEDGER,
+        USAGE_FACTS,
+        USAGE_ESTIMATES,
+        USAGE_ADJUSTMENTS,
+        USAGE_SUBJECTS,
+        QUARANTINE,
+        WATERMARKS,
+        DEDUP_IDS,
+        DEDUP_SNAPSHOTS,
+        POSITION_CHANGES,
+    )
 }

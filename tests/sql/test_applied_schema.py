@@ -52,7 +52,7 @@ def test_usage_views_show_every_dimension_and_every_measure(read_only: Client, v
 
 def test_every_table_and_column_has_a_comment(read_only: Client) -> None:
     tables = read_only.query("SELECT name, comment FROM system.tables WHERE database = currentDatabase()").result_rows
-    assert len(tables) == 13
+    assert len(tables) == 16
     for name, comment in tables:
         assert comment.endswith("."), f"{name}: {comment!r}"
         for column, _, meaning in columns_of(read_only, name):
@@ -93,6 +93,13 @@ def test_the_ledger_remembers_tokens_and_expires_nothing(read_only: Client) -> N
         ("usage_subjects", "AggregatingMergeTree", "account_id, subject_kind, day, subject"),
         ("quarantine", "ReplacingMergeTree", "topic, partition, epoch, offset, event_index"),
         ("watermarks", "AggregatingMergeTree", "topic, partition, epoch"),
+        ("dedup_ids", "ReplacingMergeTree", "topic, partition, epoch, chunk_first, chunk_next, fingerprint"),
+        (
+            "dedup_snapshots",
+            "ReplacingMergeTree",
+            "topic, partition, epoch, kind, first_offset, next_offset, digest, slice",
+        ),
+        ("position_changes", "ReplacingMergeTree", "topic, partition, epoch, from_offset, nonce"),
     ],
 )
 def test_side_tables_have_natural_keys(read_only: Client, table: str, engine: str, key: str) -> None:

@@ -58,6 +58,10 @@ def test_commits_of_a_partition_add_up_over_table_partitions(migrated: Client, i
     }
     later = {"table_partition": 202612, "committed_at": "2026-12-01 00:00:05.5", "watermark": "2026-11-30 23:00:00"}
     insert("ledger", [marker(3, 110, 118, **odd, **events, **later)])
+    # An operator has left out 30.
+    skip = {"event_type": "skip", "blob_offset": 118, "commits": 0, "skipped_offsets": 30}
+    skip |= dict.fromkeys(("records", "events_in", "accepted"), 0)
+    insert("ledger", [{**marker(3, 118, 148, table_partition=202612), **skip}])
     answer = migrated.query("SELECT * FROM ingest_positions")
     (values,) = answer.result_rows
     position = dict(zip(answer.column_names, values, strict=True))
@@ -68,13 +72,14 @@ def test_commits_of_a_partition_add_up_over_table_partitions(migrated: Client, i
         "partition": 3,
         "epoch": 0,
         "first_offset": 100,
-        "next_offset": 118,
-        "offsets_span": 18,
-        "offsets_counted": 18,
+        "next_offset": 148,
+        "offsets_span": 48,
+        "offsets_counted": 48,
         "commits": 2,
         "records": 15,
         "control_offsets": 1,
         "aborted_offsets": 2,
+        "skipped_offsets": 30,
         "events_in": 18,
         "accepted": 16,
         "duplicates": 1,
@@ -83,7 +88,7 @@ def test_commits_of_a_partition_add_up_over_table_partitions(migrated: Client, i
         "overflowed_labels": 2,
         "offsets_ok": True,
         "events_ok": True,
-        "nonce": "n118",
+        "nonce": "n148",
         "topic_id": "id",
         "leader_epoch": 4,
         "crc": 7,
