@@ -19,7 +19,6 @@ from fleetmeter_jobs.transport.transport import BatchTransport, PassThroughSchem
 
 _BUFFERED_FETCHES = 16
 """Fetches between the consumer and the agent. The agent hands each on at once, so that this is never the limit."""
-_HEARTBEATS_PER_SESSION = 10
 
 
 class _ReadOnlyBoot(BootStrategy):  # type: ignore[misc]  # Faust's types are not complete
@@ -54,12 +53,13 @@ def build_app(settings: Settings) -> UsageApp:
         broker=";".join(f"kafka://{address.strip()}" for address in settings.kafka_bootstrap.split(",")),
         broker_client_id="fleetmeter-worker",
         broker_session_timeout=settings.session_timeout_s,
-        broker_heartbeat_interval=settings.session_timeout_s / _HEARTBEATS_PER_SESSION,
+        broker_heartbeat_interval=settings.heartbeat_interval_s,
         broker_request_timeout=max(settings.session_timeout_s + 10, 40.0),
         # While the members come back for a rebalance, each of them may still be committing.
         broker_rebalance_timeout=settings.session_timeout_s + settings.rebalance_limit_s,
         consumer_max_fetch_size=settings.fetch_limit_bytes,
         consumer_auto_offset_reset="none",
+        consumer_group_instance_id=settings.group_instance or "",
         stream_buffer_maxsize=_BUFFERED_FETCHES,
         stream_wait_empty=False,  # the processors end their work themselves, with a deadline
         stream_recovery_delay=0.0,

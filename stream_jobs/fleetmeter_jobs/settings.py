@@ -57,14 +57,31 @@ class Settings(BaseSettings):
     consumer_group: str = Field(
         "fleetmeter", min_length=1, max_length=249, description="Kafka consumer group of the workers."
     )
+    group_instance: str | None = Field(
+        None,
+        min_length=1,
+        max_length=249,
+        pattern=r"^[a-zA-Z0-9._-]+$",
+        description=(
+            "This worker's own name in the group, such as a pod's. Started again under it within session_timeout_s, a "
+            "worker that was killed gets its partitions back at once, and the others don't pause. No two workers that "
+            "run may have the same."
+        ),
+    )
     session_timeout_s: float = Field(
-        30.0,
+        10.0,
         ge=1,
         le=1800,
         description=(
-            "A worker that Kafka has not heard from for so long loses its partitions. Brokers refuse less than their "
-            "group.min.session.timeout.ms (6 s unless it was lowered)."
+            "A worker that Kafka has not heard from for so long loses its partitions to the others. Brokers refuse "
+            "less than their group.min.session.timeout.ms (6 s unless it was lowered)."
         ),
+    )
+    heartbeat_interval_s: float = Field(
+        0.5,
+        ge=0.05,
+        le=600,
+        description="A worker asks so often whether partitions move; the others wait for it so long when they do.",
     )
     fetch_limit_bytes: int = Field(
         8 * _MIB,
@@ -156,7 +173,7 @@ class Settings(BaseSettings):
         "cause is gone.",
     )
     rebalance_limit_s: float = Field(
-        20.0,
+        8.0,
         ge=0.1,
         le=600,
         description="A commit in flight may take so long when its partition is given away; then it is abandoned.",
@@ -271,6 +288,11 @@ class Settings(BaseSettings):
                 f"rebalance_limit_s ({self.rebalance_limit_s}) must be below "
                 f"session_timeout_s ({self.session_timeout_s}): "
                 "a worker has to give a partition away before Kafka takes it"
+            )
+        if self.heartbeat_interval_s > self.session_timeout_s / 3:
+            raise ValueError(
+                f"heartbeat_interval_s ({self.heartbeat_interval_s}) must not be above a third of "
+                f"session_timeout_s ({self.session_timeout_s}): one lost heartbeat must not cost the partitions"
             )
         return self
 

@@ -68,6 +68,8 @@ def test_all_problems_are_told_at_once_by_the_name_that_was_used(monkeypatch: py
         {"record_limit_bytes": 2048, "event_limit_bytes": 4096},
         {"retry_wait_s": 2, "retry_wait_limit_s": 1},
         {"rebalance_limit_s": 30, "session_timeout_s": 30},
+        {"heartbeat_interval_s": 4, "session_timeout_s": 10},
+        {"group_instance": "a b"},
         {"log_level": "LOUD"},
     ],
     ids=" ".join,

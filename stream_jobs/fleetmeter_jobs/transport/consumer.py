@@ -27,6 +27,7 @@ from mode import Service
 
 from fleetmeter_jobs.errors import JobError, KafkaUnavailableError
 from fleetmeter_jobs.record_batch import Fetch, RecordBatch
+from fleetmeter_jobs.transport.assignor import StickyAssignor
 from fleetmeter_jobs.transport.batch_header import BatchHeader
 from fleetmeter_jobs.transport.lean_fetcher import LeanConsumer
 
@@ -101,6 +102,8 @@ class Consumer(base.Consumer):  # type: ignore[misc]
         return LeanConsumer(
             client_id=conf.broker_client_id,
             group_id=conf.id,
+            group_instance_id=conf.consumer_group_instance_id or None,
+            partition_assignment_strategy=(StickyAssignor(),),
             bootstrap_servers=[f"{url.host}:{url.port or 9092}" for url in self.transport.url],
             enable_auto_commit=False,
             auto_offset_reset="none",

@@ -186,6 +186,16 @@ class LeanConsumer(AIOKafkaConsumer):  # type: ignore[misc]
             isolation_level=self._isolation_level,
         )
 
+    async def stop(self) -> None:
+        """Leaves the group, so that others get the partitions at once.
+
+        aiokafka lets a member with an instance id go without a word: its place stays empty until the session times
+        out. That is for those who are killed, and come back; who stops says so.
+        """
+        if self._coordinator is not None:
+            self._coordinator._group_instance_id = None  # noqa: SLF001
+        await super().stop()
+
     @property
     def generation(self) -> int:
         """Generation of the consumer group that the present assignment belongs to."""

@@ -130,7 +130,7 @@ class Pipeline:
             account, tokens = f"account-{number % 7}", number % 1000
             self.sent.append((account, f"e-{number}", tokens))
             for _copy in range(2 if again else 1):
-                producer.produce(self.topic, _event(account, f"e-{number}", tokens), partition=number % partitions)
+                producer.produce(self.topic, event_bytes(account, f"e-{number}", tokens), partition=number % partitions)
             if again and not number % 10:
                 self.refused += 1
                 producer.produce(self.topic, b"not an event %d" % number, partition=number % partitions)
@@ -185,7 +185,8 @@ class Pipeline:
             assert int(quarantined[0][0]) == self.refused
 
 
-def _event(account: str, event_id: str, tokens: int) -> bytes:
+def event_bytes(account: str, event_id: str, tokens: int) -> bytes:
+    """An event of now, as JSON."""
     return json.dumps(
         {
             "specversion": "1.0",

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 from aiokafka import AIOKafkaConsumer
 from aiokafka.consumer.fetcher import Fetcher, FetchError, FetchResult
-from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.consumer.group_coordinator import CoordinatorGroupRebalance, GroupCoordinator
 from aiokafka.consumer.subscription_state import SubscriptionState, TopicPartitionState
 from aiokafka.protocol.fetch import FetchRequest
 from fleetmeter_jobs.transport.lean_fetcher import LeanConsumer, LeanFetcher
@@ -89,6 +89,22 @@ def test_a_fetch_result_reads_its_iterators_position() -> None:
 def test_background_errors_are_where_take_looks() -> None:
     assert "return self._fetch_task" in _source(Fetcher.error_future.fget)
     assert "self._coordination_task.done()" in _source(GroupCoordinator.check_errors)
+
+
+def test_a_member_leaves_the_group_unless_it_has_an_instance_id() -> None:
+    """Which is why `LeanConsumer.stop` takes the id away."""
+    assert "self.generation > 0 and self._group_instance_id is None" in _source(GroupCoordinator._maybe_leave_group)
+    assert "await self._maybe_leave_group()" in _source(GroupCoordinator.close)
+    assert "await self._coordinator.close()" in _source(AIOKafkaConsumer.stop)
+    assert "self._coordinator._group_instance_id" in _source(CoordinatorGroupRebalance.perform_group_join)
+
+
+def test_an_assignor_is_asked_as_ours_answers() -> None:
+    """Objects will do; upstream's own are classes. Only one of them, since a join is sent for each."""
+    assert "assignor.metadata(topics)" in _source(CoordinatorGroupRebalance.perform_group_join)
+    assert "assignor.assign(self._cluster, member_metadata)" in _source(GroupCoordinator._perform_assignment)
+    assert "assignor.on_assignment(assignment)" in _source(GroupCoordinator._on_join_complete)
+    assert "assignor.name == name" in _source(GroupCoordinator._lookup_assignor)
 
 
 def test_a_partition_state_has_what_drained_reads() -> None:

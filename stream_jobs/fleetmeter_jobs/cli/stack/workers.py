@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import platform
 import signal
 import sys
 from collections.abc import Callable
@@ -25,7 +27,7 @@ class SupervisedWorker:
         self.restarts = 0
         self.web: str | None = None
         """Base URL of its health and metrics, once it listens."""
-        self._settings = settings
+        self._settings = settings.model_copy(update={"group_instance": _instance(settings, self.name)})
         self._clock = clock
         self._process: ManagedProcess | None = None
         self._ready = False
@@ -122,3 +124,9 @@ class SupervisedWorker:
         if self._process is not None:
             address = {"restarts": str(self.restarts), **({"web": self.web} if self.web else {})}
             remember_daemon(self._settings.data_dir, self._process, address)
+
+
+def _instance(settings: Settings, name: str) -> str:
+    """The worker's name in its group: the same after a restart, and another one in every other data folder."""
+    folder = hashlib.sha256(f"{platform.node()}:{settings.data_dir.absolute()}".encode()).hexdigest()[:12]
+    return ".".join(part for part in (settings.group_instance, folder, name) if part)
