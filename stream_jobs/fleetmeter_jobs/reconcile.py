@@ -1,6 +1,7 @@
 """The audit: for every partition, does what was counted follow from what Kafka holds, to the record and the event?
 
-- offsets: next - first = records + control + aborted offsets; a hole was lost, a surplus was counted twice
+- offsets: next - first = records + control + aborted offsets + those that operators have skipped; a hole was lost, a
+  surplus was counted twice. A skip is no loss of the pipeline, but never passes without a word: who, when and why
 - events: events in = accepted + duplicates + rejected
 - rollups: requests + fallbacks + facts = accepted, counted from the rows and not from the markers
 - quarantine: rows = rejected
@@ -13,8 +14,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import NamedTuple
 
+from fleetmeter_jobs.ledger.decisions import NEW_EPOCH
 from fleetmeter_jobs.ledger.position import PartitionId
-from fleetmeter_jobs.ledger.store import AuditStore, Tally
+from fleetmeter_jobs.ledger.store import AuditStore, Decision, Reason, Tally
 
 
 class LogEnds(NamedTuple):
@@ -44,6 +46,8 @@ class Line:
     """Offsets that commits say they account for."""
     pending: int = 0
     """Offsets in Kafka that are not committed yet."""
+    skipped: int = 0
+    """Offsets that operators have decided not to count."""
     lost: int = 0
     double_counted: int = 0
 
@@ -55,6 +59,8 @@ class PartitionReport:
     partition: PartitionId
     line: Line
     problems: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    """What operators have decided about it, in sentences: no problem, but nothing to overlook either."""
 
     @property
     def ok(self) -> bool:
@@ -91,6 +97,7 @@ class Report:
                     "ok": report.ok,
                     **_values(report.line),
                     "problems": list(report.problems),
+                    "notes": list(report.notes),
                 }
                 for report in self.partitions
             ],
@@ -105,13 +112,14 @@ def reconcile(store: AuditStore, kafka_ends: Callable[[], Mapping[tuple[str, int
     compared to Kafka; the others' logs are gone.
     """
     tallies = store.tallies()
+    reasons = store.reasons()
     logs = kafka_ends()
     newest = {(t.partition.topic, t.partition.partition): t.partition.epoch for t in tallies}  # in order of epoch
     reports = []
     for tally in tallies:
         key = (tally.partition.topic, tally.partition.partition)
         is_newest = newest[key] == tally.partition.epoch
-        reports.append(_audit(tally, logs.get(key), is_newest=is_newest))
+        reports.append(_audit(tally, logs.get(key), reasons, is_newest=is_newest))
     for (topic, partition), ends in logs.items():
         if (topic, partition) not in newest:
             records = ends.end - ends.start
@@ -120,7 +128,7 @@ def reconcile(store: AuditStore, kafka_ends: Callable[[], Mapping[tuple[str, int
     return Report(tuple(sorted(reports, key=lambda report: report.partition)))
 
 
-def _audit(tally: Tally, ends: LogEnds | None, *, is_newest: bool) -> PartitionReport:
+def _audit(tally: Tally, ends: LogEnds | None, reasons: Mapping[str, Reason], *, is_newest: bool) -> PartitionReport:
     position, totals = tally.position, tally.position.totals
     span, committed = position.next_offset - position.first_offset, totals.offsets
     counted = tally.usage_events + tally.facts
@@ -145,6 +153,18 @@ def _audit(tally: Tally, ends: LogEnds | None, *, is_newest: bool) -> PartitionR
     if tally.quarantined != totals.rejected:
         lost += max(0, totals.rejected - tally.quarantined)
         problems.append(f"quarantine has {tally.quarantined} rows for {totals.rejected} rejected events")
+    notes = [_note(decision, reasons.get(decision.nonce)) for decision in tally.decisions]
+    problems += [
+        f"the {decision.kind} of offsets {decision.first_offset} to {decision.next_offset} has no row in "
+        "position_changes: it was not made by `fleetmeter positions`"
+        for decision in tally.decisions
+        if decision.nonce not in reasons
+    ]
+    skipped = sum(decision.skipped_offsets for decision in tally.decisions)
+    if skipped != totals.skipped_offsets:
+        problems.append(
+            f"{totals.skipped_offsets} offsets are accounted for as skipped, but operators have skipped {skipped}"
+        )
     pending, log_end = 0, position.next_offset
     if is_newest and ends is None:
         problems.append("the ledger knows this partition, Kafka does not: was the topic deleted?")
@@ -159,7 +179,10 @@ def _audit(tally: Tally, ends: LogEnds | None, *, is_newest: bool) -> PartitionR
         if position.next_offset < ends.start:
             gone = ends.start - position.next_offset
             lost += gone
-            problems.append(f"retention took {gone} offsets from {position.next_offset} on before they were counted")
+            problems.append(
+                f"retention took {gone} offsets from {position.next_offset} on before they were counted; "
+                "`fleetmeter positions show` tells how to go on"
+            )
     line = Line(
         kafka_records=max(log_end, position.next_offset) - position.first_offset,
         events_in=totals.events_in,
@@ -171,14 +194,29 @@ def _audit(tally: Tally, ends: LogEnds | None, *, is_newest: bool) -> PartitionR
         offsets_span=span,
         offsets_committed=committed,
         pending=pending,
+        skipped=totals.skipped_offsets,
         lost=lost,
         double_counted=double_counted,
     )
-    return PartitionReport(tally.partition, line, tuple(problems))
+    return PartitionReport(tally.partition, line, tuple(problems), tuple(notes))
+
+
+def _note(decision: Decision, reason: Reason | None) -> str:
+    by = f"{reason.who} on {reason.decided_at:%Y-%m-%d %H:%M} UTC: {reason.reason}" if reason else "nobody known"
+    if decision.kind == NEW_EPOCH:
+        left_out = f", leaving out {decision.skipped_offsets} offsets," if decision.skipped_offsets else ""
+        return f"log epoch {decision.partition.epoch} was begun at offset {decision.next_offset}{left_out} by {by}"
+    span = f"offsets {decision.first_offset} to {decision.next_offset} ({decision.skipped_offsets})"
+    return f"{span} were left out by decision of {by}"
 
 
 def _values(line: Line) -> dict[str, int]:
     return {field.name: getattr(line, field.name) for field in fields(line)}
+
+
+def notes(report: Report) -> Sequence[str]:
+    """Each decision of an operator as one line that names its partition, for people."""
+    return [f"{each.partition}: {note}" for each in report.partitions for note in each.notes]
 
 
 def describe(report: Report) -> Sequence[str]:

@@ -8,7 +8,7 @@ from fleetmeter_doubles.partition_world import DEADLINE_S, PARTITION, PartitionW
 from fleetmeter_doubles.toy_log import ToyLog
 from fleetmeter_jobs.errors import TopicRefusedError
 from fleetmeter_jobs.ledger.context import CommitContext
-from fleetmeter_jobs.ledger.decisions import Decided, begin_epoch
+from fleetmeter_jobs.ledger.decisions import Batch, Decided, LogNow, decide, plan_new_epoch
 from fleetmeter_jobs.ledger.errors import PositionWentBackError
 from fleetmeter_jobs.ledger.position import PartitionId, Position
 from fleetmeter_jobs.partition_status import State
@@ -24,8 +24,8 @@ async def recreate(world: PartitionWorld, refilled: int) -> None:
 
 
 def begin(world: PartitionWorld, position: Position) -> None:
-    outcome = begin_epoch(world.store, PARTITION, position, 0, world.log.topic_id, 0, CommitContext())
-    assert isinstance(outcome, Decided)
+    change = plan_new_epoch(PARTITION, position, LogNow(world.log.topic_id, world.log.start, world.log.end))
+    assert isinstance(decide(world.store, change, Batch(), "ana", "recreated", CommitContext()), Decided)
 
 
 async def test_a_replaced_log_stops_it_and_a_new_epoch_sets_it_going(world: PartitionWorld) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import cast
 
 import pytest
 from fleetmeter_jobs.ledger import Counts, PartitionId, Position, Tail
-from fleetmeter_jobs.ledger.store import Tally
-from fleetmeter_jobs.reconcile import LogEnds, Report, describe, reconcile
+from fleetmeter_jobs.ledger.store import Decision, Reason, Tally
+from fleetmeter_jobs.reconcile import LogEnds, Report, describe, notes, reconcile
 
 TOPIC = "fleetmeter.usage"
 
@@ -43,9 +44,16 @@ def tally(**changes: int) -> Tally:
 class Tallies:
     def __init__(self, *tallies: Tally) -> None:
         self._tallies = list(tallies)
+        self.said: dict[str, Reason] = {}
 
     def tallies(self) -> list[Tally]:
         return self._tallies
+
+    def partitions(self, topic: str) -> list[int]:
+        return [one.partition.partition for one in self._tallies if one.partition.topic == topic]
+
+    def reasons(self) -> dict[str, Reason]:
+        return self.said
 
 
 def audit(*tallies: Tally, start: int = 0, end: int = 130, partitions: tuple[int, ...] = (0,)) -> Report:
@@ -70,10 +78,11 @@ def test_a_sound_ledger() -> None:
         "offsets_span": 100,
         "offsets_committed": 100,
         "pending": 20,
+        "skipped": 0,
         "lost": 0,
         "double_counted": 0,
     }
-    assert partition == {"topic": TOPIC, "partition": 0, "epoch": 0, "problems": [], **values}
+    assert partition == {"topic": TOPIC, "partition": 0, "epoch": 0, "problems": [], "notes": [], **values}
 
 
 @pytest.mark.parametrize(
@@ -165,3 +174,38 @@ def test_totals_follow_from_the_parts() -> None:
     report = audit(*lines, partitions=(0, 1, 2))
     assert report.total.lost == 0 + 1 + 2
     assert [each.ok for each in report.partitions] == [True, False, False]
+
+
+def skipped(*nonces: str, offsets: int = 8) -> Tally:
+    """The sound tally, but that 8 of its records were left out by decision."""
+    sound = tally(records=82)
+    position = replace(sound.position, totals=replace(sound.position.totals, skipped_offsets=8))
+    decisions = tuple(Decision(sound.partition, "skip", 30, 30 + offsets, offsets, nonce) for nonce in nonces)
+    return replace(sound, position=position, decisions=decisions)
+
+
+def test_what_an_operator_left_out_is_no_loss_and_is_said() -> None:
+    store = Tallies(skipped("n-1"))
+    store.said = {"n-1": Reason("ana", "retention was too short", datetime(2026, 5, 1, 12, 30, tzinfo=UTC))}
+    report = reconcile(store, lambda: {(TOPIC, 0): LogEnds(0, 130)})
+    assert report.ok
+    assert (report.total.lost, report.total.skipped) == (0, 8)
+    (note,) = notes(report)
+    assert note.startswith(f"{TOPIC}-0/0: offsets 30 to 38 (8) were left out by decision of ana on 2026-05-01 12:30")
+    assert note.endswith(" UTC: retention was too short")
+
+
+@pytest.mark.parametrize(
+    ("told", "says"),
+    [
+        (skipped("n-2"), "has no row in position_changes"),
+        (skipped(), "8 offsets are accounted for as skipped, but operators have skipped 0"),
+        (skipped("n-1", offsets=9), "8 offsets are accounted for as skipped, but operators have skipped 9"),
+    ],
+)
+def test_a_skip_that_nobody_answers_for_is_a_problem(told: Tally, says: str) -> None:
+    store = Tallies(told)
+    store.said = {"n-1": Reason("ana", "why", datetime(2026, 5, 1, tzinfo=UTC))}
+    report = reconcile(store, lambda: {(TOPIC, 0): LogEnds(0, 130)})
+    assert not report.ok
+    assert any(says in line for line in describe(report))

@@ -35,6 +35,7 @@ COMMANDS: Final[dict[str, Entry]] = {
     "usage": Entry("usage", "Print usage by any dimensions, summed over any time."),
     "query": Entry("query", "Run one of the named queries, or list them."),
     "reconcile": Entry("reconcile", "Prove that every Kafka record was counted exactly once."),
+    "positions": Entry("positions", "Show where each partition stands, and decide about one that stands still."),
     "quarantine": Entry("quarantine", "List, show and replay the events that were refused."),
     "events": Entry("events", "Read raw records from Kafka by their coordinates."),
     "schema": Entry("schema", "Print the event contract: types, JSON Schema, reference, model catalogue."),

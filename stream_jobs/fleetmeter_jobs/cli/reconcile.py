@@ -17,7 +17,7 @@ from fleetmeter_jobs.cli.options import DataDir, Given, Json, settings_of_stack
 from fleetmeter_jobs.cli.oracle import Comparison, compare, read_oracle
 from fleetmeter_jobs.cli.output import console, print_json, print_table, progress
 from fleetmeter_jobs.ledger.clickhouse_store import ClickHouseStore
-from fleetmeter_jobs.reconcile import Line, Report, describe, reconcile
+from fleetmeter_jobs.reconcile import Line, Report, describe, notes, reconcile
 from fleetmeter_jobs.settings import Settings
 
 app = command_app()
@@ -38,6 +38,7 @@ COLUMNS: Final = (
     "offsets_span",
     "offsets_committed",
     "pending",
+    "skipped",
     "lost",
     "double_counted",
 )
@@ -116,6 +117,8 @@ def print_report(report: Report) -> None:
     ]
     rows.append([Text("total", "bold"), *_numbers(report.total), _mark(ok=report.ok)])
     print_table(("partition", *(name.replace("_", " ") for name in COLUMNS), ""), rows)
+    for note in notes(report):
+        console.print(Text(note, "yellow"))
     for problem in describe(report):
         console.print(Text(problem, "red"))
     console.print(verdict(report))
@@ -128,7 +131,8 @@ def verdict(report: Report) -> Text:
     if not report.ok:
         return Text(f"NOT RECONCILED: {counts}; see the problems above.", "bold red")
     pending = f"; {total.pending:,} records wait to be counted" if total.pending else ""
-    return Text(f"Reconciled: {counts}{pending}.", "bold green")
+    skipped = f"; {total.skipped:,} left out by operators, see above" if total.skipped else ""
+    return Text(f"Reconciled: {counts}{pending}{skipped}.", "bold yellow" if skipped else "bold green")
 
 
 def print_comparison(comparison: Comparison) -> None:

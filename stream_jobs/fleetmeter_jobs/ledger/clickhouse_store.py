@@ -5,10 +5,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final, Self
 
 import pyarrow as pa
-from fleetmeter_schemas.tables import LEDGER, QUARANTINE, TABLES, USAGE_ADJUSTMENTS, USAGE_ESTIMATES, USAGE_FACTS
+from fleetmeter_schemas.tables import (
+    LEDGER,
+    POSITION_CHANGES,
+    QUARANTINE,
+    TABLES,
+    USAGE_ADJUSTMENTS,
+    USAGE_ESTIMATES,
+    USAGE_FACTS,
+)
 
 from fleetmeter_jobs.ledger.clickhouse_http import ClickHouseHttp
 from fleetmeter_jobs.ledger.columns import value_type
@@ -23,6 +32,7 @@ from fleetmeter_jobs.ledger.store import (
     NoHashKey,
     NoPosition,
     PositionIs,
+    Reason,
     SideRows,
     Tally,
 )
@@ -76,7 +86,7 @@ class ClickHouseStore:
     def decisions(self, topic: str, partition: int) -> list[Decision]:
         """See `LedgerStore.decisions`."""
         rows = self.http.rows(
-            f"SELECT epoch, event_type, first_offset, next_offset, tail.nonce FROM {self.ledger} "
+            f"SELECT epoch, event_type, first_offset, next_offset, skipped_offsets, tail.nonce FROM {self.ledger} "
             f"WHERE row_kind = 'marker' AND event_type != '' AND {_OF_LOG} ORDER BY epoch, first_offset, next_offset",
             parameters={"topic": topic, "partition": partition},
             settings=READ_SETTINGS,
@@ -161,8 +171,27 @@ class ClickHouseStore:
             partition, position = PartitionId(topic, number, epoch), _read_position(members, successor)
             facts = sum(self._rows_before(table, partition, position) for table in _FACT_TABLES)
             quarantined = self._rows_before(QUARANTINE.name, partition, position)
-            tallies.append(Tally(partition, position, int(usage_events), facts, quarantined))
+            decisions = tuple(one for one in self.decisions(topic, number) if one.partition == partition)
+            tallies.append(Tally(partition, position, int(usage_events), facts, quarantined, decisions))
         return tallies
+
+    def partitions(self, topic: str) -> list[int]:
+        """See `AuditStore.partitions`."""
+        rows = self.http.rows(
+            f"SELECT DISTINCT partition FROM {self.ledger} WHERE row_kind = 'marker' AND topic = {{topic:String}} "
+            "ORDER BY partition",
+            parameters={"topic": topic},
+            settings=READ_SETTINGS,
+        )
+        return [number for (number,) in rows]
+
+    def reasons(self) -> dict[str, Reason]:
+        """See `AuditStore.reasons`."""
+        rows = self.http.rows(
+            f"SELECT nonce, who, reason, toUnixTimestamp64Milli(decided_at) FROM {POSITION_CHANGES.name} FINAL",
+            settings=READ_SETTINGS,
+        )
+        return {nonce: Reason(who, why, datetime.fromtimestamp(ms / 1000, UTC)) for nonce, who, why, ms in rows}
 
     def _rows_before(self, table: str, partition: PartitionId, position: Position) -> int:
         ((number,),) = self.http.rows(

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 _PLAIN: Final = {
     "String": pa.binary(),
+    "FixedString(16)": pa.binary(16),
     "UInt16": pa.uint16(),
     "UInt32": pa.uint32(),
     "UInt64": pa.uint64(),

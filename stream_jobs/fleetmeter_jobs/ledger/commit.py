@@ -187,6 +187,8 @@ def check_books(flush: Commit) -> None:
         raise BooksError(f"{where}: {counts.accepted} events accepted, but {counted} in usage rows and facts")
     if counts.accepted and not flush.blob:
         raise BooksError(f"{where}: {counts.accepted} events accepted without their identities; a resend would count")
+    if counts.skipped_offsets:
+        raise BooksError(f"{where}: {counts.skipped_offsets} offsets skipped; only an operator's decision skips any")
     if min(getattr(counts, name) for name in Counts.__dataclass_fields__) < 0:
         raise BooksError(f"{where}: a count is negative: {counts}")
 

@@ -6,6 +6,7 @@
     ├── StoreRefusedError          clickhouse  the start-up canary found that this store can't keep the promise
     ├── PositionWentBackError      clickhouse  the ledger holds less than it did (restored from a backup?)
     ├── DedupStateError            clickhouse  the committed identities are incomplete or damaged
+    ├── DecisionError              input       what an operator asks for makes no sense for this position and log
     ├── CommitAbandonedError       internal    shutdown came first; the outcome is unknown and a restart finds out
     └── BooksError                 internal    a flush's own numbers contradict each other: nothing was sent
 
@@ -64,6 +65,12 @@ class DedupStateError(LedgerError):
     """The identities that the ledger gives back are not those that its markers say were accepted."""
 
     mendable: ClassVar[bool] = True
+
+
+class DecisionError(LedgerError):
+    """A decision about a position that can't be meant; nothing was changed."""
+
+    domain: ClassVar[Domain] = "input"
 
 
 class CommitAbandonedError(LedgerError):

@@ -56,11 +56,13 @@ class Counts:
     rejected: int = 0
     unknown_fields: int = 0
     overflowed_labels: int = 0
+    skipped_offsets: int = 0
+    """Offsets that an operator has decided not to count; 0 in every worker's commit."""
 
     @property
     def offsets(self) -> int:
         """Offsets accounted for; equals next offset - first offset wherever nothing is lost or doubled."""
-        return self.records + self.control_offsets + self.aborted_offsets
+        return self.records + self.control_offsets + self.aborted_offsets + self.skipped_offsets
 
 
 @dataclass(frozen=True, slots=True)

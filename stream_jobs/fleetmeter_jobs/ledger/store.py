@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 import pyarrow as pa
@@ -67,7 +68,17 @@ class Decision:
     """See `decisions`."""
     first_offset: int
     next_offset: int
+    skipped_offsets: int
     nonce: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Who made a decision, when (UTC), and why, in their words."""
+
+    who: str
+    reason: str
+    decided_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +101,8 @@ class Tally:
     """Rows of facts, estimates and adjustments from before the position."""
     quarantined: int
     """Rows of quarantine from before the position."""
+    decisions: tuple[Decision, ...] = ()
+    """What operators have decided about this log epoch; the skipped offsets in the markers must all be theirs."""
 
 
 class LedgerStore(Protocol):
@@ -132,4 +145,12 @@ class AuditStore(Protocol):
 
     def tallies(self) -> list[Tally]:
         """A tally of every partition in the ledger, in order. Safe beside running workers."""
+        ...
+
+    def partitions(self, topic: str) -> list[int]:
+        """The Kafka partitions of a topic that the ledger knows."""
+        ...
+
+    def reasons(self) -> dict[str, Reason]:
+        """Who decided and why, by the decision's nonce; also of decisions that never took effect."""
         ...

@@ -31,6 +31,7 @@ from fleetmeter_jobs.ledger.store import (
     NoHashKey,
     NoPosition,
     PositionIs,
+    Reason,
     SideRows,
     Tally,
 )
@@ -108,7 +109,14 @@ class MemoryLedger:
         with self._lock:
             rows = [row for row in self._markers_of(topic, partition) if row["event_type"]]
         found = [
-            Decision(_of(row), row["event_type"], row["first_offset"], row["next_offset"], _tail(row["tail"]).nonce)
+            Decision(
+                _of(row),
+                row["event_type"],
+                row["first_offset"],
+                row["next_offset"],
+                row["skipped_offsets"],
+                _tail(row["tail"]).nonce,
+            )
             for row in rows
         ]
         return sorted(found, key=lambda one: (one.partition, one.first_offset, one.next_offset))
@@ -156,6 +164,17 @@ class MemoryLedger:
         with self._lock:
             partitions = sorted({_of(row) for row in self._markers()})
             return [self._tally(partition) for partition in partitions]
+
+    def partitions(self, topic: str) -> list[int]:
+        with self._lock:
+            return sorted({row["partition"] for row in self._markers() if row["topic"] == topic})
+
+    def reasons(self) -> dict[str, Reason]:
+        rows = self.side_tables.get("position_changes", [])
+        return {
+            row["nonce"].decode(): Reason(row["who"].decode(), row["reason"].decode(), row["decided_at"])
+            for row in rows
+        }
 
     # ScratchStore
 
@@ -242,9 +261,11 @@ class MemoryLedger:
         events = sum(_sum(rows, "requests") + _sum(rows, "fallbacks") for rows in usage)
         fact_tables = ("usage_facts", "usage_estimates", "usage_adjustments")
         facts = sum(self._rows_before(table, partition, position.next_offset) for table in fact_tables)
-        return Tally(
-            partition, position, events, facts, self._rows_before("quarantine", partition, position.next_offset)
+        quarantined = self._rows_before("quarantine", partition, position.next_offset)
+        decisions = tuple(
+            one for one in self.decisions(partition.topic, partition.partition) if one.partition == partition
         )
+        return Tally(partition, position, events, facts, quarantined, decisions)
 
     def _rows_before(self, table: str, partition: PartitionId, offset: int) -> int:
         rows = [row for row in self.side_tables.get(table, []) if _of(row) == partition and row["offset"] < offset]

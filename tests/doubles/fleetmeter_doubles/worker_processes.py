@@ -159,8 +159,8 @@ class Pipeline:
     def all_counted(self) -> bool:
         return self.requests() >= len(self.sent)
 
-    def check(self) -> None:
-        """Every account's requests and tokens are those sent, and each offset was committed once."""
+    def check_usage(self) -> None:
+        """Every account's requests and tokens are those sent."""
         expected: dict[str, list[int]] = {}
         for account, _, tokens in self.sent:
             expected.setdefault(account, [0, 0])
@@ -171,6 +171,11 @@ class Pipeline:
                 "SELECT account_id, sum(requests), sum(input_tokens) FROM usage_minutes GROUP BY account_id"
             ).result_rows
             assert {account: [int(requests), int(tokens)] for account, requests, tokens in rows} == expected
+
+    def check(self) -> None:
+        """As `check_usage`, and each offset was committed once."""
+        self.check_usage()
+        with self.client() as client:
             spans = client.query(
                 "SELECT sum(records + control_offsets + aborted_offsets), sum(rejected) FROM ledger "
                 "WHERE row_kind = 'marker'"

@@ -22,7 +22,7 @@ MARKER = marker_row(
     202603,
     10,
     Tail(20, "nonce", "topic-id", 5, 2**32 - 1, 202604),
-    counts=Counts(1, 2, 3, 4, 5, 6, 7, 8, 9),
+    counts=Counts(1, 2, 3, 4, 5, 6, 7, 8, 9, 10),
     commits=1,
     watermark_us=1_772_323_200_123_456,
     committed_at_ms=1_772_323_200_123,
@@ -68,7 +68,7 @@ def test_the_rows_of_a_commit() -> None:
     assert (second["account_id"], second["model"], second["gpu_ms"], second["first_offset"]) == ("b", "", 2**64 - 1, 11)
     assert (third["blob_offset"], third["first_offset"], third["next_offset"]) == (10, 10, 20)
     assert (third["blob"], third["account_id"], third["requests"]) == (b"\x00\xff", "", 0)
-    assert [marker[name] for name in Counts.__dataclass_fields__] == [1, 2, 3, 4, 5, 6, 7, 8, 9]
+    assert [marker[name] for name in Counts.__dataclass_fields__] == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
     assert (marker["first_offset"], marker["next_offset"], marker["commits"]) == (10, 20, 1)
     assert marker["tail"] == {
         "next_offset": 20,

@@ -19,13 +19,26 @@ from fleetmeter_jobs.ledger import (
     commit,
     ensure_position,
 )
-from fleetmeter_jobs.ledger.decisions import NEW_EPOCH, Decided, Overtaken, begin_epoch
+from fleetmeter_jobs.ledger.decisions import (
+    NEW_EPOCH,
+    SKIP,
+    Batch,
+    Decided,
+    LogNow,
+    Overtaken,
+    decide,
+    plan_new_epoch,
+    plan_skip,
+)
+from fleetmeter_jobs.ledger.errors import BooksError, DecisionError
 from fleetmeter_jobs.ledger.store import Decision
 
 Store = MemoryLedger | ClickHouseStore
 OLD = PartitionId("fleetmeter.usage", 2, 0)
 NEW = replace(OLD, epoch=1)
 LOG = SampleLog(OLD, 7, 107, seed=3)
+NOW = LogNow("topic-b", 3, 50)
+SAME = LogNow("topic-a", 0, 107)
 
 
 def new_context() -> CommitContext:
@@ -39,7 +52,12 @@ def opened(store: Store) -> Position:
 
 
 def begin(store: Store, position: Position, old: PartitionId = OLD) -> Decided | Overtaken:
-    return begin_epoch(store, old, position, 3, "topic-b", APPEND_TIME_MS, new_context())
+    return decide(store, plan_new_epoch(old, position, NOW), Batch(), "ana", "recreated", new_context())
+
+
+def skip(store: Store, position: Position, to: int) -> Decided | Overtaken:
+    change = plan_skip(OLD, position, SAME, to)
+    return decide(store, change, Batch(leader_epoch=5, crc=77), "bo", "a damaged batch", new_context())
 
 
 def committed(store: Store, position: Position, to: int) -> Position:
@@ -49,11 +67,12 @@ def committed(store: Store, position: Position, to: int) -> Position:
 
 
 def test_a_new_epoch_closes_the_old_one(store: Store) -> None:
+    # A flush continues the topic id of the log it read; these are of one that is gone.
     position = committed(store, opened(store), 27)
     outcome = begin(store, position)
     assert isinstance(outcome, Decided)
     assert store.decisions(OLD.topic, OLD.partition) == [outcome.decision]
-    assert outcome.decision == Decision(NEW, NEW_EPOCH, 3, 3, outcome.decision.nonce)
+    assert outcome.decision == Decision(NEW, NEW_EPOCH, 3, 3, 0, outcome.decision.nonce)
     (old, closed), (new, begun) = store.epochs(OLD.topic, OLD.partition)
     assert (old, new) == (OLD, NEW)
     assert closed == replace(position, successor=1)
@@ -158,3 +177,83 @@ def test_a_decision_is_recognised_after_a_worker_went_on_from_it() -> None:
     while not operator.done:
         operator.step()
     assert isinstance(operator.result, Decided)
+
+
+def test_a_skip_moves_the_position_and_accounts_for_what_it_leaves_out(store: Store) -> None:
+    position = committed(store, opened(store), 27)
+    position = replace(position, tail=replace(position.tail, topic_id="topic-a"))
+    outcome = skip(store, position, 60)
+    assert isinstance(outcome, Decided)
+    assert outcome.decision == Decision(OLD, SKIP, 27, 60, 33, outcome.decision.nonce)
+    now = store.position(OLD)
+    assert now is not None
+    assert (now.first_offset, now.next_offset, now.commits, now.watermark_us) == (7, 60, 1, position.watermark_us)
+    assert (now.tail.leader_epoch, now.tail.crc, now.tail.topic_id) == (5, 77, "topic-a")
+    assert now.totals == replace(position.totals, skipped_offsets=33)
+    assert now.totals.offsets == now.next_offset - now.first_offset
+    assert isinstance(commit(store, LOG.flush(position, 30, "late"), new_context()), Lost)
+    assert skip(store, position, 61) == Overtaken(now)
+    after = committed(store, now, 107)
+    assert after.totals.offsets == 100
+    assert after.totals.accepted == LOG.accepted(27) + LOG.accepted(107) - LOG.accepted(60)
+
+
+def test_skips_that_follow_each_other_stay_apart(store: Store) -> None:
+    position = opened(store)
+    for to in (8, 9, 20):
+        assert isinstance(skip(store, position, to), Decided)
+        (_, position) = store.epochs(OLD.topic, OLD.partition)[-1]
+    spans = [(one.first_offset, one.next_offset, one.skipped_offsets) for one in store.decisions(OLD.topic, 2)]
+    assert spans == [(7, 8, 1), (8, 9, 1), (9, 20, 11)]
+    assert position.totals.skipped_offsets == 13
+
+
+def test_a_new_epoch_may_leave_out_the_beginning_of_its_log(store: Store) -> None:
+    change = plan_new_epoch(OLD, opened(store), NOW, at=11)
+    assert isinstance(decide(store, change, Batch(2, 9), "ana", "tests only", new_context()), Decided)
+    (_, begun) = store.epochs(OLD.topic, OLD.partition)[-1]
+    assert (begun.first_offset, begun.next_offset, begun.totals.offsets, begun.totals.skipped_offsets) == (3, 11, 8, 8)
+    assert begun.tail.leader_epoch == 2
+
+
+def test_who_and_why_are_written_down_even_by_the_loser() -> None:
+    store = MemoryLedger()
+    position = opened(store)
+    won, lost = skip(store, position, 9), begin(store, position)
+    assert isinstance(won, Decided)
+    assert isinstance(lost, Overtaken)
+    rows = store.side_tables["position_changes"]
+    assert [(row["who"], row["kind"], row["from_offset"], row["to_offset"]) for row in rows] == [
+        (b"bo", "skip", 7, 9),
+        (b"ana", "new_epoch", 7, 3),
+    ]
+    assert [row["nonce"].decode() == won.decision.nonce for row in rows] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("log", "to", "says"),
+    [
+        (LogNow("topic-b", 0, 107), 20, "offsets of one mean nothing in the other"),
+        (SAME, 7, "moves forward only"),
+        (SAME, 5, "moves forward only"),
+        (SAME, 108, "not in the log, which goes from 0 to 107"),
+        (LogNow("topic-a", 50, 107), 49, "not in the log, which goes from 50 to 107"),
+    ],
+)
+def test_a_skip_that_can_t_be_meant_is_refused(log: LogNow, to: int, says: str) -> None:
+    with pytest.raises(DecisionError, match=says):
+        plan_skip(OLD, opened(MemoryLedger()), log, to)
+
+
+@pytest.mark.parametrize("at", [2, 51])
+def test_an_epoch_that_would_begin_outside_its_log_is_refused(at: int) -> None:
+    with pytest.raises(DecisionError, match="goes from 3 to 50"):
+        plan_new_epoch(OLD, opened(MemoryLedger()), NOW, at)
+
+
+def test_a_worker_skips_nothing() -> None:
+    store = MemoryLedger()
+    flush = LOG.flush(opened(store), 9, "worker")
+    short = replace(flush, counts=replace(flush.counts, records=1, skipped_offsets=1))
+    with pytest.raises(BooksError, match="only an operator's decision"):
+        commit(store, short, new_context())

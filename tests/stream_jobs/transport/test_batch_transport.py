@@ -15,7 +15,7 @@ from confluent_kafka.admin import AdminClient
 from faust.types import TP
 from fleetmeter_jobs.kafka_topic import countable_topic_id
 from fleetmeter_jobs.ledger.context import CommitContext
-from fleetmeter_jobs.ledger.decisions import Decided, begin_epoch
+from fleetmeter_jobs.ledger.decisions import Batch, Decided, LogNow, decide, plan_new_epoch
 from fleetmeter_jobs.ledger.first_commit import ensure_position
 from fleetmeter_jobs.ledger.position import PartitionId
 from fleetmeter_jobs.partition_status import State
@@ -182,9 +182,8 @@ async def test_a_recreated_topic_stops_and_a_new_epoch_counts_it_from_its_start(
     old = PartitionId(topic, 0)
     there = toy.store.position(old)
     assert there is not None
-    topic_id = countable_topic_id(kafka.bootstrap, topic)
-    outcome = begin_epoch(toy.store, old, there, 0, topic_id, 1_780_000_000_000, CommitContext())
-    assert isinstance(outcome, Decided)
+    change = plan_new_epoch(old, there, LogNow(countable_topic_id(kafka.bootstrap, topic), 0, 20))
+    assert isinstance(decide(toy.store, change, Batch(), "ana", "recreated", CommitContext()), Decided)
     await eventually(lambda: toy.committed(epoch=1) == 20)
     assert (toy.totals(epoch=1).accepted, toy.totals(epoch=1).duplicates) == (10, 10)
     assert toy.committed(epoch=0) == 10
