@@ -17,6 +17,8 @@ from fleetmeter_jobs.partition_status import PartitionStatus, State
 from fleetmeter_jobs.pending import Pending
 from fleetmeter_jobs.processor_seams import Observer
 
+WORKER_STATES = ("starting", "waiting", "joining", "counting", "stopping")
+"""`waiting`: for Kafka or ClickHouse, before counting begins. Then partitions have states of their own."""
 _SECONDS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
 
 
@@ -46,9 +48,9 @@ class Metrics:
     def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
         return Counter(name, meaning, ("partition", *labels), registry=self.registry)
 
-    def watch(self, statuses: Callable[[], dict[int, PartitionStatus]]) -> None:
-        """Add gauges that are read from the partitions' statuses whenever Prometheus asks."""
-        self.registry.register(_Statuses(statuses))
+    def watch(self, statuses: Callable[[], dict[int, PartitionStatus]], worker_state: Callable[[], str]) -> None:
+        """Add gauges that are read from the partitions' statuses and the worker's whenever Prometheus asks."""
+        self.registry.register(_Statuses(statuses, worker_state))
 
 
 class PartitionMetrics(Observer, CommitObserver):
@@ -81,8 +83,8 @@ class PartitionMetrics(Observer, CommitObserver):
 
 
 class _Statuses(Collector):
-    def __init__(self, statuses: Callable[[], dict[int, PartitionStatus]]) -> None:
-        self._statuses = statuses
+    def __init__(self, statuses: Callable[[], dict[int, PartitionStatus]], worker_state: Callable[[], str]) -> None:
+        self._statuses, self._worker_state = statuses, worker_state
 
     def collect(self) -> Iterable[Metric]:
         statuses = self._statuses()
@@ -94,6 +96,11 @@ class _Statuses(Collector):
             for state in State:
                 states.add_metric((str(partition), state.value), float(status.state is state))
         yield states
+        now = self._worker_state()
+        worker = GaugeMetricFamily("fleetmeter_worker_state", "1 for the state it is in.", labels=("state",))
+        for name in WORKER_STATES:
+            worker.add_metric((name,), float(name == now))
+        yield worker
 
     def describe(self) -> Iterator[Metric]:
         return iter(())

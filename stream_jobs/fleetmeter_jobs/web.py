@@ -1,13 +1,14 @@
 """The worker's web port: /health/live, /health/ready and /metrics.
 
 Live: the event loop turns. Ready: every assigned partition is being counted; else 503, with the partitions' states and
-errors in the same JSON. A worker that waits for ClickHouse is live and not ready.
+errors in the same JSON, or with what the worker waits for before it begins. A worker that waits for ClickHouse is live
+and not ready.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import orjson
@@ -17,14 +18,23 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from fleetmeter_jobs.partition_status import PartitionStatus
 
-Health = Callable[[], tuple[bool, str, dict[int, PartitionStatus]]]
-"""(ready, what the worker is doing, its partitions)"""
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """A worker as /health/ready shows it."""
+
+    ready: bool
+    state: str
+    """What the worker is doing: starting, joining, counting, stopping."""
+    error: str
+    """What it waits for before it can begin; empty if nothing. Partitions have errors of their own."""
+    partitions: dict[int, PartitionStatus]
 
 
 class WebPort:
     """An HTTP server on a port of its own choosing, or the one given."""
 
-    def __init__(self, host: str, port: int, health: Health, registry: CollectorRegistry) -> None:
+    def __init__(self, host: str, port: int, health: Callable[[], Health], registry: CollectorRegistry) -> None:
         self._host, self._port = host, port
         self._health, self._registry = health, registry
         app = web.Application()
@@ -48,13 +58,14 @@ class WebPort:
         return _json({"live": True}, status=200)
 
     async def _ready(self, _request: web.Request) -> web.Response:
-        ready, doing, partitions = self._health()
+        health = self._health()
         body = {
-            "ready": ready,
-            "state": doing,
-            "partitions": {str(key): asdict(one) for key, one in partitions.items()},
+            "ready": health.ready,
+            "state": health.state,
+            "error": health.error or None,
+            "partitions": {str(key): asdict(one) for key, one in health.partitions.items()},
         }
-        return _json(body, status=200 if ready else 503)
+        return _json(body, status=200 if health.ready else 503)
 
     async def _metrics(self, _request: web.Request) -> web.Response:
         return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})

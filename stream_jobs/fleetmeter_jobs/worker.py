@@ -30,13 +30,12 @@ from fleetmeter_jobs.ledger.clickhouse_store import ClickHouseStore
 from fleetmeter_jobs.logs import configure_logs
 from fleetmeter_jobs.metrics import Metrics, PartitionMetrics
 from fleetmeter_jobs.partition_ledger import PartitionLedger
-from fleetmeter_jobs.partition_status import PartitionStatus
 from fleetmeter_jobs.partitions import Partitions
 from fleetmeter_jobs.processor import Processor
 from fleetmeter_jobs.processor_seams import Limits
 from fleetmeter_jobs.settings import Settings
 from fleetmeter_jobs.threads import Threads
-from fleetmeter_jobs.web import WebPort
+from fleetmeter_jobs.web import Health, WebPort
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +81,8 @@ class Worker:
         """After `run`: whether threads are left that may never end."""
         self._ready_file, self._exit_when_drained = ready_file, exit_when_drained
         self._doing = "starting"
+        self._trouble = ""
+        """What is waited for before counting begins, if anything."""
         self._told_to_stop = asyncio.Event()
         self._threads = Threads()
         self._metrics = Metrics()
@@ -98,7 +99,7 @@ class Worker:
     async def run(self) -> int:
         """Start, count, stop. Never raises for what Kafka or ClickHouse do; returns the exit code."""
         web = WebPort(self.settings.web_host, self.settings.web_port, self._health, self._metrics.registry)
-        self._metrics.watch(self._partitions.statuses)
+        self._metrics.watch(self._partitions.statuses, lambda: "waiting" if self._trouble else self._doing)
         self._handle_signals()
         try:
             address = await web.start()
@@ -216,20 +217,24 @@ class Worker:
         )
         return Processor(ledger, self._app.batch_consumer, limits, self._threads, metrics)
 
-    def _health(self) -> tuple[bool, str, dict[int, PartitionStatus]]:
+    def _health(self) -> Health:
         ready = self._doing == "counting" and self._partitions.ready
-        return ready, self._doing, self._partitions.statuses()
+        return Health(ready, self._doing, self._trouble, self._partitions.statuses())
 
     async def _until_available(self, call: Callable[..., T], *args: Any) -> T | None:
         """The call's answer, tried until what it needs is there; None when told to stop meanwhile."""
         wait_s = self.settings.retry_wait_s
         while not self._told_to_stop.is_set():
             try:
-                return await self._threads.store(call, *args)
+                answer = await self._threads.store(call, *args)
+                self._trouble = ""
             except JobError as error:
                 if not error.retryable:
                     raise
+                self._trouble = str(error)
                 log.warning("waiting: %s", error)
+            else:
+                return answer
             try:
                 async with asyncio.timeout(wait_s):
                     await self._told_to_stop.wait()

@@ -18,7 +18,7 @@ DEPLOY = Path(__file__).parents[2] / "deploy"
 def _metrics() -> set[str]:
     """Every name that a worker can answer with on /metrics."""
     metrics = Metrics()
-    metrics.watch(lambda: {0: PartitionStatus()})
+    metrics.watch(lambda: {0: PartitionStatus()}, lambda: "counting")
     return set(re.findall(r"^# TYPE (\w+) ", generate_latest(metrics.registry).decode(), re.MULTILINE))
 
 

@@ -12,23 +12,25 @@ from fleetmeter_jobs.ledger.errors import StoreUnavailableError
 from fleetmeter_jobs.metrics import Metrics, PartitionMetrics
 from fleetmeter_jobs.partition_status import PartitionStatus, State
 from fleetmeter_jobs.pending import Pending
-from fleetmeter_jobs.web import WebPort
+from fleetmeter_jobs.web import Health, WebPort
 from prometheus_client.parser import text_string_to_metric_families
 
 
 @dataclass
-class Health:
+class Asked:
     ready: bool
     partitions: dict[int, PartitionStatus]
+    state: str = "counting"
+    error: str = ""
 
-    def __call__(self) -> tuple[bool, str, dict[int, PartitionStatus]]:
-        return self.ready, "counting", self.partitions
+    def __call__(self) -> Health:
+        return Health(self.ready, self.state, self.error, self.partitions)
 
 
 async def test_ready_says_what_each_partition_is_doing() -> None:
     waiting = PartitionStatus(next_offset=7)
     waiting.failed(State.WAITING, KafkaUnavailableError("broker 1 does not answer"))
-    health = Health(False, {0: PartitionStatus(State.COUNTING, next_offset=42), 3: waiting})
+    health = Asked(False, {0: PartitionStatus(State.COUNTING, next_offset=42), 3: waiting})
     web = WebPort("127.0.0.1", 0, health, Metrics().registry)
     address = await web.start()
     try:
@@ -42,6 +44,11 @@ async def test_ready_says_what_each_partition_is_doing() -> None:
             assert (body["partitions"]["0"]["state"], body["partitions"]["0"]["next_offset"]) == ("counting", 42)
             third = body["partitions"]["3"]
             assert (third["state"], third["error"], third["domain"]) == ("waiting", "broker 1 does not answer", "kafka")
+            assert body["error"] is None
+            health.state, health.error = "starting", "ClickHouse does not answer"
+            async with client.get("/health/ready") as answer:
+                body = await answer.json()
+            assert (body["state"], body["error"]) == ("starting", "ClickHouse does not answer")
             health.ready = True
             async with client.get("/health/ready") as answer:
                 assert (answer.status, (await answer.json())["ready"]) == (200, True)
@@ -50,7 +57,7 @@ async def test_ready_says_what_each_partition_is_doing() -> None:
 
 
 async def test_a_taken_port_is_an_error(unused_tcp_port: int) -> None:
-    health = Health(True, {})
+    health = Asked(True, {})
     first = WebPort("127.0.0.1", unused_tcp_port, health, Metrics().registry)
     assert await first.start() == f"http://127.0.0.1:{unused_tcp_port}"
     second = WebPort("127.0.0.1", unused_tcp_port, health, Metrics().registry)
@@ -63,7 +70,7 @@ async def test_a_taken_port_is_an_error(unused_tcp_port: int) -> None:
 async def test_metrics_add_up_what_was_committed_and_show_states() -> None:
     metrics = Metrics()
     status = PartitionStatus(State.COUNTING, next_offset=30, log_end=42, pending_events=5)
-    metrics.watch(lambda: {2: status})
+    metrics.watch(lambda: {2: status}, lambda: "counting")
     observer = PartitionMetrics(metrics, 2)
     flush = SimpleNamespace(accepted=7, duplicates=2, rejected=1, unknown_fields=4, overflowed_labels=3)
     for _ in range(2):
@@ -93,7 +100,7 @@ async def test_metrics_add_up_what_was_committed_and_show_states() -> None:
 
 async def _scrape(metrics: Metrics) -> dict[tuple[str, str], float]:
     """What Prometheus gets for partition 2, by name and second label."""
-    web = WebPort("127.0.0.1", 0, Health(True, {}), metrics.registry)
+    web = WebPort("127.0.0.1", 0, Asked(True, {}), metrics.registry)
     address = await web.start()
     try:
         async with aiohttp.ClientSession(address) as client, client.get("/metrics") as answer:
@@ -103,6 +110,9 @@ async def _scrape(metrics: Metrics) -> dict[tuple[str, str], float]:
     samples = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
+            if sample.name == "fleetmeter_worker_state":
+                assert (sample.labels["state"] == "counting") == bool(sample.value)
+                continue
             assert sample.labels["partition"] == "2"
             others = [value for name, value in sample.labels.items() if name not in {"partition", "le"}]
             samples[sample.name, "".join(others)] = sample.value

@@ -17,8 +17,13 @@ import urllib3
 
 from fleetmeter_jobs.ledger.errors import LedgerError, StoreRejectedError, StoreUnavailableError
 
-# Errors that stay until somebody changes something; every other code may pass. An unknown code is taken to pass, since
-# waiting loses nothing. Names: src/Common/ErrorCodes.cpp of ClickHouse.
+# Errors that stay until somebody changes tables, settings or this version. Every other code may pass, and so is waited
+# for in place, with what was counted still in memory: a full disk (243), memory (241), too many parts (252), a replica
+# without its Keeper (242), and also what an operator mends in ClickHouse alone: a read-only profile (164), a missing
+# grant (497). An unknown code is taken to pass, since waiting loses nothing. Credentials (192-195, 516) are in this
+# list although a rotation may pass: a worker that is started with wrong ones must say so and end. One that runs stops
+# its partitions, and looks again now and then, as with everything in this list.
+# Names: src/Common/ErrorCodes.cpp of ClickHouse.
 _LASTING: Final = {
     6: "CANNOT_PARSE_TEXT",
     10: "NOT_FOUND_COLUMN_IN_BLOCK",
@@ -37,13 +42,11 @@ _LASTING: Final = {
     80: "INCORRECT_QUERY",
     81: "UNKNOWN_DATABASE",
     115: "UNKNOWN_SETTING",
-    164: "READONLY",
     192: "UNKNOWN_USER",
     193: "WRONG_PASSWORD",
     194: "REQUIRED_PASSWORD",
     195: "IP_ADDRESS_NOT_ALLOWED",
     452: "SETTING_CONSTRAINT_VIOLATION",
-    497: "ACCESS_DENIED",
     516: "AUTHENTICATION_FAILED",
 }
 _ADVICE: Final = {
@@ -52,7 +55,11 @@ _ADVICE: Final = {
     16: "Run `fleetmeter migrate`: the tables are not those of this version.",
     47: "Run `fleetmeter migrate`: the tables are not those of this version.",
     115: "ClickHouse 25.12 or newer is needed.",
-    164: "Give the worker a user that may insert (FLEETMETER_CLICKHOUSE_USER).",
+    164: "Let the worker's user insert (its profile has readonly set), or give another FLEETMETER_CLICKHOUSE_USER.",
+    241: "ClickHouse needs more memory, or fewer queries at once.",
+    242: "The table's replica has lost its Keeper; ClickHouse comes back to it by itself once Keeper answers.",
+    243: "Free space on ClickHouse's disk.",
+    252: "Merges don't keep up: let ClickHouse rest, or raise FLEETMETER_FLUSH_INTERVAL_S.",
     497: "Grant the worker's user SELECT, INSERT, CREATE TABLE and DROP TABLE on the database.",
     516: "Check FLEETMETER_CLICKHOUSE_USER and FLEETMETER_CLICKHOUSE_PASSWORD.",
 }
@@ -148,14 +155,16 @@ class ClickHouseHttp:
         match = _CODE.search(content)
         code = int(code_header) if code_header and code_header.isdecimal() else int(match[1]) if match else 0
         text = content[:_MESSAGE_LIMIT].decode(errors="replace").strip()
+        advice = _ADVICE.get(code, "")
         if code in _LASTING:
-            advice = _ADVICE.get(code, "")
             return StoreRejectedError(
                 f"ClickHouse at {self.url} refuses ({code} {_LASTING[code]}): {text} {advice}".rstrip(), code
             )
-        if status in {401, 403, 404}:
+        if not code and status in {401, 403, 404}:
             return StoreRejectedError(f"{self.url} answers HTTP {status}: {text}; is that ClickHouse's address?", code)
-        return StoreUnavailableError(f"ClickHouse at {self.url} answers HTTP {status}, code {code}: {text}")
+        return StoreUnavailableError(
+            f"ClickHouse at {self.url} answers HTTP {status}, code {code}: {text} {advice}".rstrip()
+        )
 
 
 def _parameter(value: object) -> str:

@@ -39,7 +39,7 @@ first."""
 _RETRY_WAIT_MS = 250
 _HELD_POLL_S = 0.25
 _WATCH_S = 0.5
-_DAY_MS = 86_400_000
+_YEAR_MS = 366 * 86_400_000
 
 
 class _RebalanceListener(aiokafka.abc.ConsumerRebalanceListener):  # type: ignore[misc]
@@ -116,7 +116,7 @@ class Consumer(base.Consumer):  # type: ignore[misc]
             heartbeat_interval_ms=int(conf.broker_heartbeat_interval * 1000),
             retry_backoff_ms=_RETRY_WAIT_MS,
             # A worker that waits for ClickHouse fetches nothing on purpose, for as long as it takes.
-            max_poll_interval_ms=_DAY_MS,
+            max_poll_interval_ms=_YEAR_MS,
             metadata_max_age_ms=conf.consumer_metadata_max_age_ms,
         )
 

@@ -204,10 +204,22 @@ class LeanConsumer(AIOKafkaConsumer):  # type: ignore[misc]
     def check(self) -> None:
         """Raise KafkaError if the group or the fetching has broken down for good. Nothing else would tell: aiokafka
         does its work in background tasks, and a dead one looks like a topic without news."""
+        if self._closed:
+            return
+        tasks = {
+            "fetches": self._fetcher.error_future,
+            "keeps up the group's membership": self._coordinator._coordination_task,  # noqa: SLF001
+            "keeps the cluster's metadata": self._client._sync_task,  # noqa: SLF001
+        }
+        for what, task in tasks.items():
+            if task.done():
+                cause = None if task.cancelled() else task.exception()
+                if isinstance(cause, kafka_errors.KafkaError):
+                    raise cause
+                # None of them ends by itself, whatever the broker does; without one the rest would wait for ever.
+                raise kafka_errors.KafkaError(f"aiokafka's task that {what} has ended: {cause!r}") from cause
+        # Last: of a task that was cancelled it would raise CancelledError, and silence whoever asks.
         self._coordinator.check_errors()
-        fetching = self._fetcher.error_future
-        if fetching.done() and not fetching.cancelled():
-            fetching.result()
 
     async def take(
         self, wanted: Collection[TopicPartition], timeout_s: float

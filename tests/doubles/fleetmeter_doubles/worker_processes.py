@@ -91,6 +91,8 @@ class Pipeline:
     sent: list[tuple[str, str, int]] = field(default_factory=list)
     """(account, id, input tokens) of every good event."""
     refused: int = 0
+    store_url: str = ""
+    """Where workers reach ClickHouse, if not directly."""
 
     def start_worker(self, *, drain: bool = False, **settings: object) -> WorkerProcess:
         number = len(self.workers)
@@ -99,7 +101,7 @@ class Pipeline:
             "kafka_bootstrap": self.kafka.bootstrap,
             "topic": self.topic,
             "consumer_group": self.topic,
-            "clickhouse_url": self.clickhouse.url,
+            "clickhouse_url": self.store_url or self.clickhouse.url,
             "clickhouse_user": self.clickhouse.user,
             "clickhouse_password": self.clickhouse.password,
             "clickhouse_database": self.database,
@@ -122,15 +124,18 @@ class Pipeline:
         self.workers.append(WorkerProcess(process, ready, log))
         return self.workers[-1]
 
-    def send(self, count: int, *, partitions: int = 1, again: bool = False) -> None:
-        """`count` new events; with `again` each is sent twice and every tenth is followed by garbage."""
-        producer = Producer({"bootstrap.servers": self.kafka.bootstrap, "linger.ms": 5, "enable.idempotence": True})
+    def send(self, count: int, *, partitions: int = 1, again: bool = False, padding: int = 0) -> None:
+        """`count` new events; with `again` each is sent twice and every tenth is followed by garbage. `padding` bytes
+        in each make the records large."""
+        config = {"bootstrap.servers": self.kafka.bootstrap, "linger.ms": 5, "enable.idempotence": True}
+        producer = Producer(config | ({"compression.type": "lz4"} if padding else {}))
         for _ in range(count):
             number = len(self.sent)
             account, tokens = f"account-{number % 7}", number % 1000
             self.sent.append((account, f"e-{number}", tokens))
             for _copy in range(2 if again else 1):
-                producer.produce(self.topic, event_bytes(account, f"e-{number}", tokens), partition=number % partitions)
+                event = event_bytes(account, f"e-{number}", tokens, padding)
+                producer.produce(self.topic, event, partition=number % partitions)
             if again and not number % 10:
                 self.refused += 1
                 producer.produce(self.topic, b"not an event %d" % number, partition=number % partitions)
@@ -190,8 +195,8 @@ class Pipeline:
             assert int(quarantined[0][0]) == self.refused
 
 
-def event_bytes(account: str, event_id: str, tokens: int) -> bytes:
-    """An event of now, as JSON."""
+def event_bytes(account: str, event_id: str, tokens: int, padding: int = 0) -> bytes:
+    """An event of now, as JSON; with `padding`, so many bytes larger."""
     return json.dumps(
         {
             "specversion": "1.0",
@@ -200,6 +205,7 @@ def event_bytes(account: str, event_id: str, tokens: int) -> bytes:
             "id": event_id,
             "subject": account,
             "time": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
+            **({"padding": "x" * padding} if padding else {}),
             "data": {"model": "mercury-coder-mini", "generation_mode": "diffusion", "input_tokens": tokens},
         }
     ).encode()

@@ -78,7 +78,11 @@ def test_what_is_sent() -> None:
     ("answer", "says"),
     [
         (saying(500, b"Code: 241. DB::Exception: Memory limit exceeded"), "code 241"),
-        (saying(500, b"Code: 243. DB::Exception: no space", X_ClickHouse_Exception_Code="243"), "code 243"),
+        (saying(500, b"Code: 243. DB::Exception: no space", X_ClickHouse_Exception_Code="243"), "243.*Free space"),
+        (saying(500, b"Code: 164. DB::Exception: readonly"), "164.*FLEETMETER_CLICKHOUSE_USER"),
+        (saying(403, b"Code: 497. DB::Exception: not enough privileges"), "code 497.*Grant the worker's user"),
+        (saying(500, b"Code: 242. DB::Exception: TABLE_IS_READ_ONLY"), "code 242.*Keeper"),
+        (saying(500, b"Code: 252. DB::Exception: Too many parts"), "code 252.*FLEETMETER_FLUSH_INTERVAL_S"),
         (saying(200, b"half of it", X_ClickHouse_Exception_Code="159"), "code 159"),
         (saying(503, b"the proxy is tired"), "HTTP 503"),
         (saying(500, b"Code: 999999. DB::Exception: not known yet"), "code 999999"),
@@ -95,7 +99,6 @@ def test_what_may_pass(answer: Answer, says: str) -> None:
     [
         (saying(404, b"Code: 60. DB::Exception: no table", X_ClickHouse_Exception_Code="60"), "fleetmeter migrate"),
         (saying(500, b"Code: 516. DB::Exception: wrong password"), "FLEETMETER_CLICKHOUSE_PASSWORD"),
-        (saying(500, b"Code: 164. DB::Exception: readonly"), "FLEETMETER_CLICKHOUSE_USER"),
         (saying(404, b"<html>not here</html>"), "is that ClickHouse's address"),
     ],
 )

@@ -265,6 +265,25 @@ async def test_fetching_that_breaks_down_ends_the_app_instead_of_standing_still(
     assert "Unexpected error during data retrieval" in str(worker.app.crash_reason)
 
 
+@pytest.mark.parametrize("task", ["fetcher", "coordinator", "metadata"])
+async def test_a_background_task_that_is_gone_ends_the_app_instead_of_standing_still(
+    kafka: RunningKafka, make_topic: Callable[..., str], fleet: Any, eventually: Any, task: str
+) -> None:
+    """None of aiokafka's tasks ends by itself; one that was cancelled leaves no error behind, only silence."""
+    toy = fleet(make_topic(**_APPEND))
+    worker = await toy.start_worker()
+    await eventually(lambda: worker.partitions.ready)
+    consumer = worker.app.batch_consumer.kafka
+    tasks = {
+        "fetcher": consumer._fetcher._fetch_task,
+        "coordinator": consumer._coordinator._coordination_task,
+        "metadata": consumer._client._sync_task,
+    }
+    tasks[task].cancel()
+    await eventually(lambda: worker.app.crashed)
+    assert "has ended" in str(worker.app.crash_reason)
+
+
 async def test_the_log_is_asked_about_itself(
     kafka: RunningKafka, make_topic: Callable[..., str], fleet: Any, eventually: Any
 ) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import pytest
 from aiokafka import AIOKafkaConsumer
+from aiokafka.client import AIOKafkaClient
 from aiokafka.consumer.fetcher import Fetcher, FetchError, FetchResult
 from aiokafka.consumer.group_coordinator import CoordinatorGroupRebalance, GroupCoordinator
 from aiokafka.consumer.subscription_state import SubscriptionState, TopicPartitionState
@@ -89,6 +90,7 @@ def test_a_fetch_result_reads_its_iterators_position() -> None:
 def test_background_errors_are_where_take_looks() -> None:
     assert "return self._fetch_task" in _source(Fetcher.error_future.fget)
     assert "self._coordination_task.done()" in _source(GroupCoordinator.check_errors)
+    assert "self._sync_task = create_task(self._md_synchronizer())" in _source(AIOKafkaClient.bootstrap)
 
 
 def test_a_member_leaves_the_group_unless_it_has_an_instance_id() -> None:
