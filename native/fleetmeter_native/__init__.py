@@ -9,7 +9,16 @@ Needs the compiled extension; where the install found no Rust toolchain, importi
 from __future__ import annotations
 
 try:
-    from fleetmeter_native._core import REASONS, ArrowBatch, Core, Flush, Ingested, explain_reason
+    from fleetmeter_native._core import (
+        REASONS,
+        ArrowBatch,
+        ChunkFold,
+        Core,
+        Flush,
+        Ingested,
+        blob_stats,
+        explain_reason,
+    )
 except ModuleNotFoundError as error:
     if error.name != "fleetmeter_native._core":
         raise
@@ -20,4 +29,4 @@ except ModuleNotFoundError as error:
         name=error.name,
     ) from error
 
-__all__ = ["REASONS", "ArrowBatch", "Core", "Flush", "Ingested", "explain_reason"]
+__all__ = ["REASONS", "ArrowBatch", "ChunkFold", "Core", "Flush", "Ingested", "blob_stats", "explain_reason"]

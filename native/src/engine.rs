@@ -7,8 +7,10 @@ use crate::arrow_framing;
 use crate::arrow_in;
 use crate::arrow_out;
 use crate::dedup::DedupState;
+use crate::dedup::cold::{Maybe, Suspect};
 use crate::error::CoreError;
 use crate::hash::TableHasher;
+use crate::held::HeldEvents;
 use crate::identity::IdentityHasher;
 use crate::ingest::{self, Limits};
 use crate::json_in::JsonReader;
@@ -18,6 +20,10 @@ use crate::outcome::{Counters, Outcome};
 use crate::spec::Spec;
 use crate::stage::{KEY_HEAD, Stage};
 use crate::subjects::Subjects;
+use crate::time::MICROS_PER_SECOND;
+
+mod chunks;
+pub use chunks::Stats;
 
 /// What an operator decides.
 #[derive(Clone, Debug)]
@@ -41,16 +47,6 @@ pub struct Flushed {
     pub subjects: RecordBatch,
 }
 
-/// Sizes, for metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stats {
-    pub memory_bytes: usize,
-    pub sequenced_incarnations: usize,
-    pub sequenced_ranges: u64,
-    pub sequenced_events: u64,
-    pub foreign_ids: usize,
-}
-
 /// Everything that a call changes and that a failed call must leave as it was.
 #[derive(Clone)]
 pub struct Pending {
@@ -59,6 +55,7 @@ pub struct Pending {
     pub subjects: Subjects,
     pub label_sets: LabelSets,
     pub dedup: DedupState,
+    pub held: HeldEvents,
 }
 
 /// Memory that is used again from call to call and holds nothing that counts.
@@ -68,6 +65,8 @@ pub struct Working {
     pub json: JsonReader,
     pub hashes: Vec<(u32, u64)>,
     pub identities: IdentityHasher,
+    pub suspects: Vec<Suspect>,
+    pub maybes: Vec<Maybe>,
 }
 
 /// Texts are forgotten at a flush once they take more than this.
@@ -77,10 +76,12 @@ const MOST_INTERNED: usize = 1 << 20;
 const MOST_RECORD_BYTES: usize = 1 << 31;
 /// No valid JSON event is shorter: its required attributes alone are longer.
 const LEAST_EVENT_BYTES: u64 = 64;
+const DAY_US: i64 = 86_400 * MICROS_PER_SECOND;
 
 pub struct Core {
     spec: Spec,
     options: Options,
+    floor_us: i64,
     hasher: TableHasher,
     working: Working,
     pending: Pending,
@@ -100,6 +101,8 @@ impl Core {
                 json: JsonReader::new(&spec),
                 hashes: Vec::new(),
                 identities: identities.clone(),
+                suspects: Vec::new(),
+                maybes: Vec::new(),
             },
             pending: Pending {
                 counters: Counters::default(),
@@ -107,7 +110,9 @@ impl Core {
                 subjects: Subjects::new(hasher),
                 label_sets: LabelSets::new(options.label_sets_per_account_hour),
                 dedup: DedupState::new(identities.key_check()),
+                held: HeldEvents::new(spec.dimensions.len()),
             },
+            floor_us: 0,
             hasher,
             options,
             spec,
@@ -122,17 +127,31 @@ impl Core {
         if base_offset.checked_add(u64::from(count)).is_none_or(|next| next > i64::MAX as u64) {
             return Err(CoreError::Invalid(format!("base_offset {base_offset} is beyond Kafka's largest offset")));
         }
-        let (earliest_us, latest_us) = Limits::at(append_us, self.options.horizon_us, self.options.future_us);
+        let Options { horizon_us, future_us, .. } = self.options;
+        let (earliest_us, latest_us) = Limits::at(append_us, horizon_us, future_us, self.floor_us);
         let limits = Limits {
             record_bytes: self.options.record_limit_bytes,
             event_bytes: self.options.event_limit_bytes,
             earliest_us,
             latest_us,
             base_offset,
+            append_day: (append_us / DAY_US).clamp(0, i64::from(u16::MAX)) as u16,
         };
+        let most = most_events(values);
+        self.all_or_nothing(most, |core| ingest::run(&core.spec, &mut core.working, &mut core.pending, values, limits))
+    }
+
+    /// Does a call that adds the outcome of at most so many events, all of it or nothing.
+    fn all_or_nothing(
+        &mut self,
+        most_events: u64,
+        call: impl FnOnce(&mut Core) -> Result<Outcome, CoreError>,
+    ) -> Result<Outcome, CoreError> {
         // Only an overflowing sum can fail a call half-way. Where none is possible, no copy is needed to go back to.
-        let backup = self.could_overflow(values).then(|| self.pending.clone());
-        let result = ingest::run(&self.spec, &mut self.working, &mut self.pending, values, limits);
+        let events = self.pending.counters.accepted.saturating_add(most_events);
+        let could_overflow = events.checked_mul(self.spec.largest_cap).is_none();
+        let backup = could_overflow.then(|| self.pending.clone());
+        let result = call(self);
         match (&result, backup) {
             (Ok(outcome), _) => self.pending.counters.add(&outcome.counters),
             (Err(_), Some(backup)) => self.pending = backup,
@@ -141,8 +160,12 @@ impl Core {
         result
     }
 
-    /// Takes the pending deltas; the ids stay known.
+    /// Takes the pending deltas; the ids stay known. Not while events are held.
     pub fn flush(&mut self) -> Result<Flushed, CoreError> {
+        if !self.pending.held.is_empty() {
+            let held = self.pending.held.len();
+            return Err(CoreError::NotNow(format!("{held} events are held: resolve their lookups, then flush")));
+        }
         let interner = &self.working.judge.interner;
         let usage = arrow_out::usage(&self.spec, &self.pending.groups, interner)?;
         let subjects = arrow_out::subjects(&self.spec, &self.pending.subjects, interner)?;
@@ -165,17 +188,6 @@ impl Core {
         self.pending.dedup.snapshot()
     }
 
-    pub fn stats(&self) -> Stats {
-        let dedup = &self.pending.dedup;
-        Stats {
-            memory_bytes: dedup.memory_bytes(),
-            sequenced_incarnations: dedup.sequenced().incarnations(),
-            sequenced_ranges: dedup.sequenced().ranges(),
-            sequenced_events: dedup.sequenced().events(),
-            foreign_ids: dedup.foreign_ids(),
-        }
-    }
-
     /// Events that came in since the last flush.
     pub fn pending_events(&self) -> u64 {
         self.pending.counters.events_in
@@ -185,16 +197,15 @@ impl Core {
     pub fn pending_groups(&self) -> u64 {
         self.pending.groups.len() as u64
     }
+}
 
-    /// Whether a sum could pass 2^64 - 1 if every event that fits in the values had the largest quantity.
-    fn could_overflow(&self, values: &[Option<&[u8]>]) -> bool {
-        let most = values.iter().flatten().map(|value| match arrow_in::stream_of(value) {
-            Some(stream) => arrow_framing::inspect(stream).map_or(0, |claims| claims.rows),
-            None => value.len() as u64 / LEAST_EVENT_BYTES + 1,
-        });
-        let events = most.fold(self.pending.counters.accepted, u64::saturating_add);
-        events.checked_mul(self.spec.largest_cap).is_none()
-    }
+/// The most events that fit in the values.
+fn most_events(values: &[Option<&[u8]>]) -> u64 {
+    let most = values.iter().flatten().map(|value| match arrow_in::stream_of(value) {
+        Some(stream) => arrow_framing::inspect(stream).map_or(0, |claims| claims.rows),
+        None => value.len() as u64 / LEAST_EVENT_BYTES + 1,
+    });
+    most.fold(0, u64::saturating_add)
 }
 
 fn check(options: &Options) -> Result<(), CoreError> {

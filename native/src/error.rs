@@ -9,22 +9,27 @@ pub enum CoreError {
     Invalid(String),
     /// A blob cannot be restored: damaged, of another version, or made with another hash key.
     Blob(String),
+    /// What is left of a cold chunk cannot be used: damaged, or made with another hash key.
+    Chunk(String),
+    /// The call has to wait for another one; the message says for which.
+    NotNow(String),
     /// A sum would pass 2^64 - 1. Nothing of the call was counted: flush, and call again.
     SumOverflow { measure: String },
-    /// An Arrow batch for the flush could not be built.
+    /// An Arrow batch or a filter could not be built.
     Output(String),
 }
 
 impl fmt::Display for CoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            CoreError::Invalid(message) => f.write_str(message),
+            CoreError::Invalid(message) | CoreError::NotNow(message) => f.write_str(message),
             CoreError::Blob(message) => write!(f, "the blob cannot be restored: {message}"),
+            CoreError::Chunk(message) => write!(f, "the chunk cannot be set: {message}"),
             CoreError::SumOverflow { measure } => write!(
                 f,
                 "the sum of {measure} in one group would pass 2^64 - 1; nothing of this call was counted: flush, then ingest again"
             ),
-            CoreError::Output(message) => write!(f, "the flush could not be written as Arrow: {message}"),
+            CoreError::Output(message) => write!(f, "the core could not write its output: {message}"),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 
+use crate::dedup::cold::{Maybe, Suspect};
 use crate::engine::{Pending, Working};
 use crate::error::CoreError;
 use crate::identity::IdentityHasher;
@@ -13,6 +14,10 @@ use crate::stage::{Mark, Stage, StagedEvent};
 use crate::text::{fits, has_control};
 use crate::time::MICROS_PER_SECOND;
 use crate::{arrow_in, json_in};
+
+mod novelty;
+pub use novelty::resolve;
+use novelty::{Answer, Verdict};
 
 /// Events are applied this many at a time, so that the memory they need can be fetched ahead.
 const CHUNK: usize = 32;
@@ -28,6 +33,8 @@ pub struct Limits {
     pub earliest_us: i64,
     pub latest_us: i64,
     pub base_offset: u64,
+    /// Days since 1970-01-01 of the records' append time.
+    pub append_day: u16,
 }
 
 /// A call under way.
@@ -39,7 +46,12 @@ pub struct Call<'c> {
     pending: &'c mut Pending,
     identities: &'c IdentityHasher,
     hashes: &'c mut Vec<(u32, u64)>,
+    suspects: &'c mut Vec<Suspect>,
+    maybes: &'c mut Vec<Maybe>,
+    values: &'c [Option<&'c [u8]>],
     limits: Limits,
+    /// In `resolve` only.
+    answer: Option<Answer>,
     outcome: Outcome,
     /// The first sum that would overflow; then nothing more is applied, and the caller restores its copy.
     overflow: Option<u16>,
@@ -74,7 +86,7 @@ pub fn run(
     values: &[Option<&[u8]>],
     limits: Limits,
 ) -> Result<Outcome, CoreError> {
-    let Working { judge, stage, json, hashes, identities } = working;
+    let Working { judge, stage, json, hashes, identities, suspects, maybes } = working;
     stage.clear();
     let mut call = Call {
         spec,
@@ -84,7 +96,11 @@ pub fn run(
         pending,
         identities,
         hashes,
+        suspects,
+        maybes,
+        values,
         limits,
+        answer: None,
         outcome: Outcome::default(),
         overflow: None,
     };
@@ -103,13 +119,7 @@ pub fn run(
         call.apply_if_full();
     }
     call.apply();
-    let counters = &mut call.outcome.counters;
-    counters.rejected = call.outcome.rejections.len() as u64;
-    counters.events_in = counters.accepted + counters.duplicates + counters.rejected;
-    match call.overflow {
-        Some(measure) => Err(CoreError::SumOverflow { measure: spec.measures[usize::from(measure)].clone() }),
-        None => Ok(call.outcome),
-    }
+    call.finish()
 }
 
 /// Checks id, source or subject: not empty, not too long, no control characters.
@@ -122,6 +132,16 @@ pub fn named<'e>(name: &str, text: &'e [u8], most: u32) -> Result<&'e [u8], Reje
 }
 
 impl Call<'_> {
+    fn finish(mut self) -> Result<Outcome, CoreError> {
+        let counters = &mut self.outcome.counters;
+        counters.rejected = self.outcome.rejections.len() as u64;
+        counters.events_in = counters.accepted + counters.duplicates + counters.rejected;
+        match self.overflow {
+            Some(measure) => Err(CoreError::SumOverflow { measure: self.spec.measures[usize::from(measure)].clone() }),
+            None => Ok(self.outcome),
+        }
+    }
+
     /// Refuses one event.
     #[cold]
     pub fn reject(&mut self, record: u32, index: u32, rejection: Rejection, payload: Payload) {
@@ -170,8 +190,9 @@ impl Call<'_> {
         }
         let minute = (time_us / MICROS_PER_SECOND / 60 * 60) as u32;
         let staged = StagedEvent {
-            record: candidate.record,
+            offset: self.limits.base_offset + u64::from(candidate.record),
             index: candidate.index,
+            append_day: self.limits.append_day,
             event_type: candidate.event_type as u16,
             identity: self.identities.identify(candidate.source, candidate.id),
             account: self.account(candidate),
@@ -221,9 +242,10 @@ impl Call<'_> {
         for event in &self.stage.events[first..end] {
             self.pending.dedup.prefetch(event.identity);
         }
+        self.find_maybes(first, end);
         self.hashes.clear();
         for at in first..end {
-            if self.is_new(at) {
+            if self.judge_identity(at) == Verdict::New {
                 let hash = match self.spec.types[usize::from(self.stage.events[at].event_type)].route {
                     Route::Rollup => {
                         self.bound_labels(at);
@@ -245,22 +267,6 @@ impl Call<'_> {
             let (at, hash) = self.hashes[i];
             self.count(at as usize, hash);
         }
-    }
-
-    /// Whether the event is new; counts it as accepted or duplicate.
-    #[inline]
-    fn is_new(&mut self, at: usize) -> bool {
-        let event = &self.stage.events[at];
-        let counters = &mut self.outcome.counters;
-        counters.max_event_time_us = counters.max_event_time_us.max(event.time_us);
-        let new = self.pending.dedup.insert(event.identity);
-        if new {
-            counters.accepted += 1;
-            counters.unknown_fields += u64::from(event.unknown);
-        } else {
-            counters.duplicates += 1;
-        }
-        new
     }
 
     #[inline]
@@ -297,24 +303,20 @@ impl Call<'_> {
     /// Counts a new event.
     #[inline]
     fn count(&mut self, at: usize, hash: u64) {
+        let (sums_start, subjects_start) = self.stage.starts(at);
         let Stage { events, keys, sums, subjects, text, key_width, .. } = &mut *self.stage;
-        let (sums_start, subjects_start) = match at.checked_sub(1) {
-            Some(before) => (events[before].sums_end as usize, events[before].subjects_end as usize),
-            None => (0, 0),
-        };
         let event = &mut events[at];
-        let offset = self.limits.base_offset + u64::from(event.record);
         match self.spec.types[usize::from(event.event_type)].route {
             Route::Rollup => {
                 let key = &keys[at * *key_width..(at + 1) * *key_width];
                 let sums = &sums[sums_start..event.sums_end as usize];
-                if let Err(measure) = self.pending.groups.add(hash, key, offset, sums) {
+                if let Err(measure) = self.pending.groups.add(hash, key, event.offset, sums) {
                     self.overflow.get_or_insert(measure);
                 }
             }
             Route::Fact => {
                 let payload = std::mem::replace(&mut event.payload, Payload::None);
-                self.outcome.facts.push(Fact { record: event.record, index: event.index, payload });
+                self.outcome.facts.push(Fact { offset: event.offset, index: event.index, payload });
             }
         }
         let day = (event.time_us / DAY_US) as u32;
@@ -326,10 +328,10 @@ impl Call<'_> {
 }
 
 impl Limits {
-    /// The limits of a call whose records were appended at `append_us`. Times whose minute does not fit in 32 bits of
+    /// The limits of a call whose records were appended at `append_us`, `floor_us` of all calls. Times whose minute does not fit in 32 bits of
     /// epoch seconds (before 1970, after 2106) are too old or in the future, whatever the horizon.
-    pub fn at(append_us: i64, horizon_us: i64, future_us: i64) -> (i64, i64) {
-        let earliest = append_us.saturating_sub(horizon_us).max(0);
+    pub fn at(append_us: i64, horizon_us: i64, future_us: i64, floor_us: i64) -> (i64, i64) {
+        let earliest = append_us.saturating_sub(horizon_us).max(floor_us).max(0);
         let latest = append_us.saturating_add(future_us).min(LAST_MINUTE_END_US);
         (earliest, latest)
     }

@@ -17,6 +17,7 @@ pub mod engine;
 pub mod error;
 mod event_json;
 mod hash;
+mod held;
 mod identity;
 mod ingest;
 mod intern;

@@ -12,7 +12,7 @@ pub struct Counters {
     /// Unknown attributes, data keys and columns, and labels that are not allow-listed, of accepted events.
     pub unknown_fields: u64,
     pub overflowed_labels: u64,
-    /// Largest time of accepted and duplicate events; 0 without any.
+    /// Largest time of accepted, duplicate and held events; 0 without any.
     pub max_event_time_us: i64,
 }
 
@@ -54,12 +54,13 @@ pub struct Rejected {
 /// An accepted event of a type that keeps a row an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fact {
-    pub record: u32,
+    /// Its record's offset in Kafka.
+    pub offset: u64,
     pub index: u32,
     pub payload: Payload,
 }
 
-/// The outcome of one `ingest`.
+/// The outcome of one `ingest` or `resolve`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
     pub counters: Counters,

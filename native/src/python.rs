@@ -1,26 +1,33 @@
 //! The Python face of the core; nothing is decided here. See `_core.pyi` for the contract.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
 use arrow_array::ffi::{FFI_ArrowArray, FFI_ArrowSchema, to_ffi};
 use arrow_array::{Array, RecordBatch, StructArray};
 use pyo3::exceptions::{PyOverflowError, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyCapsule, PyDict, PyList, PyTuple};
 
+use crate::dedup::blob;
+use crate::dedup::filter::SharedBytes;
 use crate::engine;
 use crate::error::CoreError;
-use crate::outcome::{Counters, Outcome, Payload};
 use crate::reasons::Reason;
+
+mod answers;
+mod fold;
+
+use answers::{Flush, Ingested};
 
 impl From<CoreError> for PyErr {
     fn from(error: CoreError) -> PyErr {
         let message = error.to_string();
         match error {
-            CoreError::Invalid(_) | CoreError::Blob(_) => PyValueError::new_err(message),
+            CoreError::Invalid(_) | CoreError::Blob(_) | CoreError::Chunk(_) => PyValueError::new_err(message),
             CoreError::SumOverflow { .. } => PyOverflowError::new_err(message),
-            CoreError::Output(_) => PyRuntimeError::new_err(message),
+            CoreError::Output(_) | CoreError::NotNow(_) => PyRuntimeError::new_err(message),
         }
     }
 }
@@ -31,6 +38,7 @@ struct Core {
     /// Copies outside of the lock, so that they can be read while a call works.
     pending_events: AtomicU64,
     pending_groups: AtomicU64,
+    held_events: AtomicU64,
 }
 
 #[pymethods]
@@ -48,9 +56,7 @@ impl Core {
         label_keys: Vec<String>,
         label_sets_per_account_hour: u32,
     ) -> PyResult<Self> {
-        let key = hash_key
-            .try_into()
-            .map_err(|_| PyValueError::new_err(format!("hash_key must have 16 bytes, not {}", hash_key.len())))?;
+        let key = key_of(hash_key)?;
         let options = engine::Options {
             horizon_us,
             future_us,
@@ -63,6 +69,7 @@ impl Core {
             inner: Mutex::new(engine::Core::new(spec, key, options)?),
             pending_events: AtomicU64::new(0),
             pending_groups: AtomicU64::new(0),
+            held_events: AtomicU64::new(0),
         })
     }
 
@@ -77,7 +84,7 @@ impl Core {
         let held = values.to_tuple();
         let records = borrow(&held)?;
         let outcome = self.work(py, |core| core.ingest(&records, base_offset, append_time_us))?;
-        Ingested::new(py, outcome, &held, &records)
+        Ingested::new(py, outcome, base_offset, &held, &records)
     }
 
     fn flush(&self, py: Python<'_>) -> PyResult<Flush> {
@@ -99,15 +106,75 @@ impl Core {
         Ok(PyBytes::new(py, &blob))
     }
 
+    fn begin_chunk(&self, py: Python<'_>, chunk: u64) -> PyResult<()> {
+        self.work(py, |core| core.begin_chunk(chunk))
+    }
+
+    #[pyo3(signature = (chunk, *, ids, hours, filter))]
+    fn set_chunk(
+        &self,
+        py: Python<'_>,
+        chunk: u64,
+        ids: u64,
+        hours: &[u8],
+        filter: Option<PyBackedBytes>,
+    ) -> PyResult<()> {
+        let filter = filter.map(|bytes| Arc::new(bytes) as SharedBytes);
+        self.work(py, |core| core.set_chunk(chunk, ids, hours, filter))
+    }
+
+    fn forget_chunk(&self, py: Python<'_>, chunk: u64) -> PyResult<()> {
+        self.work(py, |core| core.forget_chunk(chunk))
+    }
+
+    fn forget_sequenced(&self, py: Python<'_>, before_day: u16) -> PyResult<u64> {
+        self.work(py, |core| Ok(core.forget_sequenced(before_day)))
+    }
+
+    #[getter]
+    fn floor_us(&self, py: Python<'_>) -> PyResult<i64> {
+        self.work(py, |core| Ok(core.floor_us()))
+    }
+
+    #[setter]
+    fn set_floor_us(&self, py: Python<'_>, floor_us: i64) -> PyResult<()> {
+        self.work(py, |core| {
+            core.set_floor_us(floor_us);
+            Ok(())
+        })
+    }
+
+    fn take_lookups<'py>(&self, py: Python<'py>) -> PyResult<Vec<(u64, Bound<'py, PyBytes>)>> {
+        let lookups = self.work(py, |core| Ok(core.take_lookups()))?;
+        Ok(lookups.into_iter().map(|(chunk, ids)| (chunk, PyBytes::new(py, &ids))).collect())
+    }
+
+    fn resolve(&self, py: Python<'_>, known: &[u8]) -> PyResult<Ingested> {
+        let outcome = self.work(py, |core| core.resolve(known))?;
+        Ingested::new(py, outcome, 0, &PyTuple::empty(py), &[])
+    }
+
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let stats = self.work(py, |core| Ok(core.stats()))?;
         let dict = PyDict::new(py);
         dict.set_item("memory_bytes", stats.memory_bytes)?;
+        dict.set_item("exact_bytes", stats.exact_bytes)?;
+        dict.set_item("filter_bytes", stats.filter_bytes)?;
+        dict.set_item("sequenced_bytes", stats.sequenced_bytes)?;
         dict.set_item("sequenced_incarnations", stats.sequenced_incarnations)?;
         dict.set_item("sequenced_ranges", stats.sequenced_ranges)?;
         dict.set_item("sequenced_events", stats.sequenced_events)?;
         dict.set_item("foreign_ids", stats.foreign_ids)?;
+        dict.set_item("chunks", stats.chunks)?;
+        dict.set_item("filtered_ids", stats.filtered_ids)?;
+        dict.set_item("hourly_ids", stats.hourly_ids)?;
+        dict.set_item("held_events", stats.held_events)?;
         Ok(dict)
+    }
+
+    #[getter]
+    fn held_events(&self) -> u64 {
+        self.held_events.load(Ordering::Relaxed)
     }
 
     #[getter]
@@ -133,6 +200,7 @@ impl Core {
         let result = py.detach(|| task(core_ref));
         self.pending_events.store(core.pending_events(), Ordering::Relaxed);
         self.pending_groups.store(core.pending_groups(), Ordering::Relaxed);
+        self.held_events.store(core.held_events() as u64, Ordering::Relaxed);
         Ok(result?)
     }
 
@@ -146,6 +214,12 @@ impl Core {
             })
         })
     }
+}
+
+fn key_of(hash_key: &[u8]) -> PyResult<&[u8; 16]> {
+    hash_key
+        .try_into()
+        .map_err(|_| PyValueError::new_err(format!("hash_key must have 16 bytes, not {}", hash_key.len())))
 }
 
 /// The bytes of each value, borrowed from the objects that the tuple holds.
@@ -164,97 +238,9 @@ fn borrow<'a>(values: &'a Bound<'_, PyTuple>) -> PyResult<Vec<Option<&'a [u8]>>>
     Ok(records)
 }
 
-#[pyclass(frozen, module = "fleetmeter_native._core")]
-struct Ingested {
-    counters: Counters,
-    #[pyo3(get)]
-    rejections: Py<PyList>,
-    #[pyo3(get)]
-    facts: Py<PyList>,
-}
-
-impl Ingested {
-    fn new(py: Python<'_>, outcome: Outcome, held: &Bound<'_, PyTuple>, records: &[Option<&[u8]>]) -> PyResult<Self> {
-        let bytes = |record: u32, payload: Payload| -> PyResult<Bound<'_, PyAny>> {
-            let value = records.get(record as usize).copied().flatten().unwrap_or_default();
-            Ok(match payload {
-                Payload::Record => held.get_item(record as usize)?,
-                Payload::None => PyBytes::new(py, b"").into_any(),
-                Payload::Made(made) => PyBytes::new(py, &made).into_any(),
-                Payload::Part { start, end } if start == 0 && end as usize == value.len() => {
-                    held.get_item(record as usize)?
-                }
-                Payload::Part { start, end } => {
-                    PyBytes::new(py, value.get(start as usize..end as usize).unwrap_or_default()).into_any()
-                }
-            })
-        };
-        let rejections = PyList::empty(py);
-        for rejected in outcome.rejections {
-            let payload = bytes(rejected.record, rejected.payload)?;
-            rejections.append((rejected.record, rejected.index, rejected.reason.code(), rejected.field, payload))?;
-        }
-        let facts = PyList::empty(py);
-        for fact in outcome.facts {
-            facts.append((fact.record, fact.index, bytes(fact.record, fact.payload)?))?;
-        }
-        Ok(Ingested { counters: outcome.counters, rejections: rejections.unbind(), facts: facts.unbind() })
-    }
-}
-
-#[pyclass(frozen, module = "fleetmeter_native._core")]
-struct Flush {
-    counters: Counters,
-    #[pyo3(get)]
-    blob: Py<PyBytes>,
-    #[pyo3(get)]
-    usage: Py<ArrowBatch>,
-    #[pyo3(get)]
-    subjects: Py<ArrowBatch>,
-}
-
-macro_rules! counter_properties {
-    ($class:ty) => {
-        #[pymethods]
-        impl $class {
-            #[getter]
-            fn events_in(&self) -> u64 {
-                self.counters.events_in
-            }
-            #[getter]
-            fn accepted(&self) -> u64 {
-                self.counters.accepted
-            }
-            #[getter]
-            fn duplicates(&self) -> u64 {
-                self.counters.duplicates
-            }
-            #[getter]
-            fn rejected(&self) -> u64 {
-                self.counters.rejected
-            }
-            #[getter]
-            fn unknown_fields(&self) -> u64 {
-                self.counters.unknown_fields
-            }
-            #[getter]
-            fn overflowed_labels(&self) -> u64 {
-                self.counters.overflowed_labels
-            }
-            #[getter]
-            fn max_event_time_us(&self) -> i64 {
-                self.counters.max_event_time_us
-            }
-        }
-    };
-}
-
-counter_properties!(Ingested);
-counter_properties!(Flush);
-
 /// A record batch that any Arrow library can take without a copy (the Arrow PyCapsule interface).
 #[pyclass(frozen, module = "fleetmeter_native._core")]
-struct ArrowBatch {
+pub struct ArrowBatch {
     batch: RecordBatch,
 }
 
@@ -292,6 +278,18 @@ fn explain_reason(code: i64) -> PyResult<&'static str> {
     reason.map(Reason::sentence).ok_or_else(|| PyValueError::new_err(format!("no reason has the code {code}")))
 }
 
+/// What a blob holds, without its hash key.
+#[pyfunction]
+fn blob_stats<'py>(py: Python<'py>, blob: &[u8]) -> PyResult<Bound<'py, PyDict>> {
+    let stats = py.detach(|| blob::stats(blob))?;
+    let dict = PyDict::new(py);
+    dict.set_item("sequenced_events", stats.sequenced_events)?;
+    dict.set_item("foreign_ids", stats.foreign_ids)?;
+    dict.set_item("append_day", stats.append_day)?;
+    dict.set_item("hours", stats.hours)?;
+    Ok(dict)
+}
+
 #[pymodule]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     crate::contained::install_hook();
@@ -304,5 +302,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Ingested>()?;
     module.add_class::<Flush>()?;
     module.add_class::<ArrowBatch>()?;
+    module.add_class::<fold::ChunkFold>()?;
+    module.add_function(wrap_pyfunction!(blob_stats, module)?)?;
     module.add_function(wrap_pyfunction!(explain_reason, module)?)
 }

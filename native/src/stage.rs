@@ -7,9 +7,13 @@ use crate::outcome::Payload;
 pub const KEY_HEAD: usize = 3;
 
 /// A valid event, not yet known to be new.
+#[derive(Clone)]
 pub struct StagedEvent {
-    pub record: u32,
+    /// Its record's offset in Kafka.
+    pub offset: u64,
     pub index: u32,
+    /// Days since 1970-01-01 of its record's append time.
+    pub append_day: u16,
     /// Number of its type in the spec.
     pub event_type: u16,
     pub identity: Identity,
@@ -25,6 +29,7 @@ pub struct StagedEvent {
 }
 
 /// Someone or something to count distinct: `start..end` of `Stage::text`.
+#[derive(Clone)]
 pub struct StagedSubject {
     pub kind: u8,
     pub start: u32,
@@ -41,6 +46,7 @@ pub struct Mark {
 }
 
 /// The staged events and, in step with them, their group keys.
+#[derive(Clone)]
 pub struct Stage {
     pub key_width: usize,
     /// Where the dimensions of the begun event start in `keys`.
@@ -83,6 +89,39 @@ impl Stage {
 
     pub fn clear(&mut self) {
         self.back_to(Mark { events: 0, sums: 0, subjects: 0, text: 0 });
+    }
+
+    /// Where the parts of `sums` and of `subjects` of an event start.
+    #[inline]
+    pub fn starts(&self, at: usize) -> (usize, usize) {
+        match at.checked_sub(1) {
+            Some(before) => (self.events[before].sums_end as usize, self.events[before].subjects_end as usize),
+            None => (0, 0),
+        }
+    }
+
+    /// Appends a copy of another stage's event (of the same key width), with another payload.
+    pub fn copy_event(&mut self, from: &Stage, at: usize, payload: Payload) {
+        let event = &from.events[at];
+        let (sums_start, subjects_start) = from.starts(at);
+        self.keys.extend_from_slice(&from.keys[at * self.key_width..(at + 1) * self.key_width]);
+        self.sums.extend_from_slice(&from.sums[sums_start..event.sums_end as usize]);
+        for subject in &from.subjects[subjects_start..event.subjects_end as usize] {
+            self.add_subject(subject.kind, &from.text[subject.start as usize..subject.end as usize]);
+        }
+        let (sums_end, subjects_end) = (self.sums.len() as u32, self.subjects.len() as u32);
+        self.events.push(StagedEvent { sums_end, subjects_end, payload, ..event.clone() });
+    }
+
+    /// Bytes of memory held.
+    pub fn memory_bytes(&self) -> usize {
+        let made = |event: &StagedEvent| if let Payload::Made(made) = &event.payload { made.capacity() } else { 0 };
+        self.events.capacity() * size_of::<StagedEvent>()
+            + self.events.iter().map(made).sum::<usize>()
+            + self.keys.capacity() * size_of::<u32>()
+            + self.sums.capacity() * size_of::<(u16, u64)>()
+            + self.subjects.capacity() * size_of::<StagedSubject>()
+            + self.text.capacity()
     }
 
     /// Starts an event's key: all dimensions unknown.

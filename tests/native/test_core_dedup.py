@@ -84,7 +84,7 @@ def test_a_damaged_blob_is_refused_and_changes_nothing(make_core: MakeCore, make
     blob = core.flush().blob
     target = make_core()
     nothing = target.snapshot()
-    for damaged in (blob[:-1], blob + b"x", blob[:20] + b"?" + blob[21:], b"x", b"FMD\x02" + blob[4:]):
+    for damaged in (blob[:-1], blob + b"x", blob[:20] + b"?" + blob[21:], b"x", b"FMD\x01" + blob[4:]):
         with pytest.raises(ValueError, match="blob"):
             target.restore(damaged)
     with pytest.raises(ValueError, match="another hash key"):

@@ -176,7 +176,8 @@ def test_reasons_are_those_of_the_schemas() -> None:
 def test_the_stub_describes_the_extension() -> None:
     command = [sys.executable, "-m", "mypy.stubtest", "fleetmeter_native._core", "--ignore-disjoint-bases"]
     root = Path(__file__).parents[2]
-    environment = {"MYPYPATH": str(root / "native"), "PATH": "/usr/bin:/bin"}
+    here = str(root / "native")
+    environment = {"MYPYPATH": here, "PYTHONPATH": here, "PATH": "/usr/bin:/bin"}
     done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -1,4 +1,4 @@
-//! Foreign ids: a set of 128-bit keyed fingerprints, about 22 bytes each.
+//! A set of 128-bit keyed fingerprints, about 22 bytes each.
 
 use crate::dedup::table::Table;
 
@@ -16,8 +16,14 @@ impl Fingerprints {
         self.table.memory_bytes()
     }
 
+    #[inline]
     pub fn prefetch(&self, fingerprint: u128) {
         self.table.prefetch(fingerprint);
+    }
+
+    #[inline]
+    pub fn contains(&self, fingerprint: u128) -> bool {
+        self.table.contains(fingerprint)
     }
 
     /// Adds a fingerprint (not 0); whether it was new.
