@@ -28,11 +28,11 @@ from typing import Any
 from faust.types import TP
 
 from fleetmeter_jobs.continuity import continue_from
+from fleetmeter_jobs.counted_log import CountedLog
 from fleetmeter_jobs.errors import JobError, OffsetGapError
 from fleetmeter_jobs.ledger.commit import Committed, Lost
 from fleetmeter_jobs.ledger.errors import CommitAbandonedError
 from fleetmeter_jobs.ledger.position import PartitionId, Position
-from fleetmeter_jobs.log_check import check_log
 from fleetmeter_jobs.partition_status import PartitionStatus, State
 from fleetmeter_jobs.pending import Pending
 from fleetmeter_jobs.processor_seams import Acknowledge, Ledger, Limits, Log, Observer
@@ -68,6 +68,7 @@ class Processor:
         self._status = PartitionStatus()
         self._tp = TP(ledger.partition.topic, ledger.partition.partition)
         self._ledger, self._kafka, self._limits, self._threads = ledger, kafka, limits, threads
+        self._counted_log = CountedLog(kafka, self._tp)
         self._observer = observer or Observer()
         self._clock = clock
         self._task: asyncio.Task[None] | None = None
@@ -207,12 +208,9 @@ class Processor:
     async def _begin(self) -> None:
         self._doubt = ""
         topic_id = await self._threads.store(self._ledger.topic_id)
-        log_start, log_end = await self._kafka.log_bounds(self._tp)
+        log_start, _ = await self._kafka.log_bounds(self._tp)
         position = await self._threads.store(self._ledger.open, log_start, topic_id)
-        last_batch = None
-        if position.next_offset > log_start:
-            last_batch = await self._kafka.header_at(self._tp, position.next_offset - 1)
-        check_log(self.partition, position, topic_id, log_start, log_end, last_batch)
+        await self._counted_log.begin(self.partition, position, topic_id)
         self._status.entered(State.STARTING)
         if self._core is None or self._position != position:
             self._core = await self._threads.store(self._ledger.restore, position)
@@ -221,7 +219,7 @@ class Processor:
         self._status.next_offset, self._status.watermark_us = position.next_offset, position.watermark_us
         self._seek(position.next_offset)
         self._status.entered(State.COUNTING)
-        log.info("%s: counting from offset %s (log %s..%s)", self.partition, position.next_offset, log_start, log_end)
+        log.info("%s: counting from offset %s (the log starts at %s)", self.partition, position.next_offset, log_start)
 
     def _seek(self, offset: int) -> None:
         if self._stopping:
@@ -277,14 +275,19 @@ class Processor:
         if self._holding and not self._stopping and self._status.inbox_bytes < self._limits.inbox_bytes // 2:
             self._holding = False
             self._kafka.release(self._tp)
-        if fetch.failure is not None:
-            await self._commit_rest()
-            raise fetch.failure
         try:
+            if fetch.failure is not None:
+                raise fetch.failure
             batches = continue_from(self._pending.next_offset, fetch.batches)
+            await self._counted_log.go_on(batches)
         except OffsetGapError as error:
             await self._on_gap(error)
             return
+        except JobError:
+            await self._commit_rest()
+            raise
+        if self._stopping:
+            return  # whoever starts next reads it again
         if self._pending.empty:
             self._pending_since = self._clock()
         await self._threads.core(self._pending.ingest, self._core, batches)

@@ -30,6 +30,7 @@ class ToyLog:
         self.start = start
         self.batches: list[RecordBatch] = []
         self.topic_id = "topic-a"
+        self.leader_epoch = 1
         self.away = False
         self.failure: JobError | None = None
         """Delivered once everything before it was."""
@@ -50,8 +51,15 @@ class ToyLog:
         base = self.end
         span = len(values) + control + aborted
         time_ms = self._append_time_ms + base
-        self.batches.append(RecordBatch(base, base + span, time_ms, 1, base * 31 + 7, values, control, aborted))
+        crc = base * 31 + 7 * self.leader_epoch
+        following = base + span
+        self.batches.append(RecordBatch(base, following, time_ms, self.leader_epoch, crc, values, control, aborted))
         self._deliver()
+
+    def elect(self, *, lacking: int = 0) -> None:
+        """Another broker leads; it lacks the last batches, if the election was unclean."""
+        self.leader_epoch += 1
+        del self.batches[len(self.batches) - lacking :]
 
     def deliver_to(self, offer: Offer) -> None:
         self._offer = offer
