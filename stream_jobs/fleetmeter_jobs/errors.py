@@ -4,6 +4,7 @@
     ├── SettingsError              input      a FLEETMETER_* variable or option is unknown or has a bad value
     ├── KafkaUnavailableError      kafka      retryable: the broker does not answer
     ├── TopicMissingError          kafka      retryable: there is no such topic (yet)
+    ├── TopicReplacedError         kafka      retryable: another topic has the name now; the next look says what to do
     ├── TopicRefusedError          kafka      the topic can't be counted exactly as it is configured
     ├── LogMismatchError           kafka      the ledger's position and the Kafka log don't belong together
     ├── OffsetGapError             kafka      offsets are missing inside the log
@@ -49,6 +50,13 @@ class KafkaUnavailableError(JobError):
 
 class TopicMissingError(JobError):
     """There is no such topic. It may have been created a moment ago, or will be: brokers learn of it one by one."""
+
+    domain: ClassVar[Domain] = "kafka"
+    retryable: ClassVar[bool] = True
+
+
+class TopicReplacedError(JobError):
+    """The topic was deleted and made again while it was read. Looking again compares its log with the ledger."""
 
     domain: ClassVar[Domain] = "kafka"
     retryable: ClassVar[bool] = True

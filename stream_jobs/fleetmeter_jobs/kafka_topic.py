@@ -46,6 +46,22 @@ def describe_topic(bootstrap: str, name: str) -> KafkaTopic:
     )
 
 
+class TopicIdentity:
+    """The topic's id, over connections that stay open: a millisecond, so that it can be asked before every commit."""
+
+    def __init__(self, bootstrap: str, name: str) -> None:
+        self._bootstrap, self._name = bootstrap, name
+        self._admin = AdminClient({"bootstrap.servers": bootstrap, "client.id": "fleetmeter-identity", "log_level": 2})
+
+    def now(self) -> str:
+        """Thread-safe. Raises TopicMissingError, TopicRefusedError (not allowed), KafkaUnavailableError."""
+        try:
+            asked = self._admin.describe_topics(TopicCollection([self._name]), request_timeout=_TIMEOUT_S)
+            return str(asked[self._name].result().topic_id)
+        except KafkaException as error:
+            raise _as_job_error(self._bootstrap, self._name, error) from error
+
+
 def refuse_unfit(topic: KafkaTopic, bootstrap: str) -> None:
     """Raise TopicRefusedError, with the command that mends it, if records could vanish or carry a producer's clock."""
     fixes = []

@@ -13,14 +13,14 @@ from typing import Any
 import pyarrow as pa
 
 from fleetmeter_jobs.counting_core import new_core
-from fleetmeter_jobs.errors import CountingError
+from fleetmeter_jobs.errors import CountingError, JobError, KafkaUnavailableError, TopicReplacedError
 from fleetmeter_jobs.ledger.commit import Commit, Committed, Lost, commit
 from fleetmeter_jobs.ledger.context import CommitContext, CommitObserver, HookPoint
 from fleetmeter_jobs.ledger.errors import StoreUnavailableError
 from fleetmeter_jobs.ledger.first_commit import ensure_hash_key, ensure_position
 from fleetmeter_jobs.ledger.position import Counts, PartitionId, Position
 from fleetmeter_jobs.ledger.restore import restore
-from fleetmeter_jobs.ledger.retry import Backoff
+from fleetmeter_jobs.ledger.retry import Backoff, pause
 from fleetmeter_jobs.ledger.side_rows import fact_rows, quarantine_rows, subject_rows, watermark_rows
 from fleetmeter_jobs.ledger.store import LedgerStore, SideRows
 from fleetmeter_jobs.pending import Pending
@@ -41,14 +41,16 @@ class PartitionLedger:
         topic_id: Callable[[], str],
         observer: CommitObserver | None = None,
         core: Callable[[Settings, bytes], Any] = new_core,
+        topic_id_now: Callable[[], str] | None = None,
     ) -> None:
+        """`topic_id` gives the id of a topic that was found fit for counting; `topic_id_now` only the id, quickly."""
         self.partition = PartitionId(topic, partition)
         """The log that is counted; `open` finds out in which epoch."""
         self._store, self._settings, self._core = store, settings, core
-        self._topic_id = topic_id
+        self._topic_id, self._topic_id_now = topic_id, topic_id_now or topic_id
         self._cancel = threading.Event()
-        self.trouble: StoreUnavailableError | None = None
-        """Why ClickHouse is being waited for now, if it is."""
+        self.trouble: JobError | None = None
+        """Why ClickHouse, or Kafka, is being waited for now, if it is."""
         self._context = CommitContext(
             cancel=self._cancel,
             backoff=Backoff(first_s=settings.retry_wait_s, limit_s=settings.retry_wait_limit_s),
@@ -80,11 +82,36 @@ class PartitionLedger:
         return core
 
     def commit(self, previous: Position, pending: Pending, flush: Any, topic_id: str) -> Committed | Lost:
-        """Commit one flush with its side rows. See `ledger.commit` for what it raises."""
+        """Commit one flush with its side rows, if it was read from the topic with this id.
+
+        Raises TopicReplacedError if there is another one now, and what `ledger.commit` raises.
+        """
         try:
+            self._expect_topic(topic_id)
             return commit(self._store, self._commit_of(previous, pending, flush, topic_id), self._context)
         finally:
             self.trouble = None
+
+    def _expect_topic(self, topic_id: str) -> None:
+        """A topic that is deleted and made again under a running consumer is delivered on as if nothing had happened,
+        from the old position in the new log. Ids are never used twice: as long as the topic has this one, all that was
+        read before came from it. Waits for Kafka as a commit does for ClickHouse."""
+        failures = 0
+        while True:
+            try:
+                found = self._topic_id_now()
+            except KafkaUnavailableError as error:
+                failures += 1
+                self.trouble = error
+                log.warning("%s waits: %s", self.partition, error)
+                pause(self._context.cancel, self._context.backoff.wait_s(failures), f"asking for {self.partition}'s id")
+            else:
+                break
+        if found != topic_id:
+            raise TopicReplacedError(
+                f"{self.partition}: the topic with id {topic_id} was deleted and made again, with id {found}; what was "
+                "read since the last commit is not counted"
+            )
 
     def advance_watermark(self, watermark_us: int, next_offset: int) -> None:
         """The partition is idle at `next_offset`, and known to hold nothing from before the watermark. Tried once."""

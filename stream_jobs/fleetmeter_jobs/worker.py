@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 from fleetmeter_jobs.app import build_app, count_with
 from fleetmeter_jobs.counting_core import new_core
 from fleetmeter_jobs.errors import JobError
-from fleetmeter_jobs.kafka_topic import countable_topic_id
+from fleetmeter_jobs.kafka_topic import TopicIdentity, countable_topic_id
 from fleetmeter_jobs.ledger.canary import prove_store
 from fleetmeter_jobs.ledger.clickhouse_scratch import clickhouse_scratch
 from fleetmeter_jobs.ledger.clickhouse_store import ClickHouseStore
@@ -94,6 +94,7 @@ class Worker:
             settings.clickhouse_database,
             insert_timeout_s=settings.insert_timeout_s,
         )
+        self._topic = TopicIdentity(settings.kafka_bootstrap, settings.topic)
         self._app = build_app(settings)
 
     async def run(self) -> int:
@@ -204,6 +205,7 @@ class Worker:
             settings,
             lambda: countable_topic_id(settings.kafka_bootstrap, settings.topic),
             metrics,
+            topic_id_now=self._topic.now,
         )
         limits = Limits(
             flush_interval_s=settings.flush_interval_s,

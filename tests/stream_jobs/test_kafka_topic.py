@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import pytest
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, NewTopic
 from fleetmeter_jobs.errors import KafkaUnavailableError, TopicMissingError, TopicRefusedError
-from fleetmeter_jobs.kafka_topic import KafkaTopic, countable_topic_id, describe_topic, refuse_unfit
+from fleetmeter_jobs.kafka_topic import KafkaTopic, TopicIdentity, countable_topic_id, describe_topic, refuse_unfit
 from fleetmeter_local import RunningKafka
 
 
@@ -64,9 +64,25 @@ def test_the_broker_is_asked(kafka: RunningKafka, make_topic: Callable[..., str]
 
 
 @pytest.mark.kafka
-def test_a_recreated_topic_has_another_id(kafka: RunningKafka, make_topic: Callable[..., str]) -> None:
-    one, two = (make_topic(message_timestamp_type="LogAppendTime") for _ in range(2))
-    assert _once_known(countable_topic_id, kafka, one) != _once_known(countable_topic_id, kafka, two)
+def test_a_recreated_topic_has_another_id(kafka: RunningKafka, topic_name: str) -> None:
+    admin, identity = AdminClient({"bootstrap.servers": kafka.bootstrap}), TopicIdentity(kafka.bootstrap, topic_name)
+    topic = NewTopic(topic_name, 1, 1, config={"message.timestamp.type": "LogAppendTime"})
+    admin.create_topics([topic])[topic_name].result(30)
+    first = _once_known(countable_topic_id, kafka, topic_name)
+    assert identity.now() == first
+
+    admin.delete_topics([topic_name])[topic_name].result(30)
+    with pytest.raises(TopicMissingError):
+        _until_raised(identity.now)
+    admin.create_topics([topic])[topic_name].result(30)
+    second = _once_known(countable_topic_id, kafka, topic_name)
+    assert identity.now() == second != first
+
+
+def _until_raised(ask: Callable[[], str]) -> None:
+    give_up = time.monotonic() + 30
+    while time.monotonic() < give_up:
+        ask()
 
 
 @pytest.mark.kafka
@@ -78,6 +94,9 @@ def test_a_topic_that_is_not_there_comes_with_how_to_make_it(kafka: RunningKafka
 
 def test_a_broker_that_is_away_may_come_back(unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fleetmeter_jobs.kafka_topic._TIMEOUT_S", 0.5)
+    bootstrap = f"127.0.0.1:{unused_tcp_port}"
     with pytest.raises(KafkaUnavailableError) as caught:
-        describe_topic(f"127.0.0.1:{unused_tcp_port}", "usage")
+        describe_topic(bootstrap, "usage")
     assert caught.value.retryable
+    with pytest.raises(KafkaUnavailableError):
+        TopicIdentity(bootstrap, "usage").now()

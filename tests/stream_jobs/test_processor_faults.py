@@ -149,6 +149,49 @@ async def test_another_log_is_not_counted(world: PartitionWorld) -> None:
     assert "id topic-b" in str(second.status.error)
 
 
+async def test_a_log_that_is_replaced_while_it_is_read_is_not_counted_on(world: PartitionWorld) -> None:
+    """A running consumer is not told: it goes on at the old position in the new log."""
+    fill(world.log)
+    processor = world.processor()
+    processor.start()
+    await eventually(lambda: world.committed() == 20)
+    world.log.topic_id = "topic-b"
+    world.log.append([b"of the new log"])
+    await eventually(lambda: processor.status.state is State.STOPPED)
+    assert "id topic-a" in str(processor.status.error)
+    assert "id topic-b" in str(processor.status.error)
+    assert world.committed() == 20
+
+
+async def test_nothing_is_committed_while_nobody_can_say_whether_it_is_the_same_log(world: PartitionWorld) -> None:
+    processor = world.processor()
+    processor.start()
+    await eventually(lambda: processor.status.state is State.COUNTING)
+    world.log.away = True
+    fill(world.log)
+    await eventually(lambda: world.log.asked_in_vain > 2)
+    assert (processor.status.state, processor.status.domain) == (State.WAITING, "kafka")
+    assert world.committed() == 0
+    world.log.away = False
+    await eventually(lambda: world.committed() == 20)
+    assert world.totals() == world.oracle()
+    assert len(world.cores) == 1  # it waited, and did not begin again
+
+
+async def test_a_stop_does_not_wait_for_a_broker_that_is_away(world: PartitionWorld) -> None:
+    processor = world.processor()
+    processor.start()
+    await eventually(lambda: processor.status.state is State.COUNTING)
+    world.log.away = True
+    fill(world.log)
+    await eventually(lambda: world.log.asked_in_vain > 2)
+    assert not await processor.stop(0.1)
+    world.log.away = False
+    world.processor().start()
+    await eventually(lambda: world.committed() == 20)
+    assert world.totals() == world.oracle()
+
+
 async def test_counting_goes_on_while_a_commit_is_under_way_and_memory_stays_bounded(world: PartitionWorld) -> None:
     """One flush in flight, one full behind it, an inbox: then nothing more is taken."""
     limits = Limits(flush_interval_s=3600, flush_events=8, inbox_bytes=40)

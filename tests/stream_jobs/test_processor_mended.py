@@ -97,6 +97,9 @@ async def test_what_stopped_it_keeps_being_said_until_it_is_mended(
         def topic_id(self, _value: str) -> None:
             """Fixed."""
 
+        def topic_id_now(self) -> str:
+            return "topic-a"
+
     log = Compacted(world.log.tp)
     fill(log)
     processor = world.processor(log=log)

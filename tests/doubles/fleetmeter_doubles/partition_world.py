@@ -65,7 +65,13 @@ class PartitionWorld:
         log = log or self.log
         settings = Settings(retry_wait_s=0.01, retry_wait_limit_s=0.02)
         ledger = PartitionLedger(
-            self.store, PARTITION.topic, PARTITION.partition, settings, lambda: log.topic_id, core=new_core
+            self.store,
+            PARTITION.topic,
+            PARTITION.partition,
+            settings,
+            lambda: log.topic_id,
+            core=new_core,
+            topic_id_now=log.topic_id_now,
         )
         processor = Processor(ledger, log, limits, self.threads)
         log.deliver_to(processor.offer)

@@ -34,6 +34,8 @@ class ToyLog:
         self.away = False
         self.failure: JobError | None = None
         """Delivered once everything before it was."""
+        self.asked_in_vain = 0
+        """How often somebody wanted to know the topic's id while the broker was away."""
         self.acknowledged = start
         self.held = False
         self.positionings: list[int] = []
@@ -75,6 +77,12 @@ class ToyLog:
         self._deliver()
 
     # What a processor calls
+
+    def topic_id_now(self) -> str:
+        if self.away:
+            self.asked_in_vain += 1
+            raise KafkaUnavailableError("the toy broker is away")
+        return self.topic_id
 
     def start_at(self, tp: TP, offset: int) -> int:
         assert tp == self.tp
