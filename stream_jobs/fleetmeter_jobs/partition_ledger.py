@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -42,19 +43,23 @@ class PartitionLedger:
         observer: CommitObserver | None = None,
         core: Callable[[Settings, bytes], Any] = new_core,
         topic_id_now: Callable[[], str] | None = None,
+        cancel: threading.Event | None = None,
+        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
-        """`topic_id` gives the id of a topic that was found fit for counting; `topic_id_now` only the id, quickly."""
+        """`topic_id` gives the id of a topic that was found fit for counting; `topic_id_now` only the id, quickly.
+        `cancel` is what waits until it is time to try again, and `now_ms` this machine's clock."""
         self.partition = PartitionId(topic, partition)
         """The log that is counted; `open` finds out in which epoch."""
         self._store, self._settings, self._core = store, settings, core
         self._topic_id, self._topic_id_now = topic_id, topic_id_now or topic_id
-        self._cancel = threading.Event()
+        self._cancel = cancel or threading.Event()
         self.trouble: JobError | None = None
         """Why ClickHouse, or Kafka, is being waited for now, if it is."""
         self._context = CommitContext(
             cancel=self._cancel,
             backoff=Backoff(first_s=settings.retry_wait_s, limit_s=settings.retry_wait_limit_s),
             observer=_Watch(self, observer or CommitObserver()),
+            now_ms=now_ms,
         )
 
     def topic_id(self) -> str:

@@ -6,7 +6,8 @@ What it copies, each observed on the real engine (the contract suite runs on bot
 - tokens are logged per table partition, and the table remembers only the newest `window` of them;
 - an insert whose token is known, or whose guard did not hold, is "done" and adds nothing;
 - the token is logged before the part appears, so that a crash or a full disk between them leaves a ghost;
-- a client that gives up does not stop an insert: it may land any time later, until the server stops it.
+- a client that gives up does not stop an insert: it may land any time later, until the server stops it;
+- a body of one record batch in Arrow's file format that is cut anywhere is refused whole.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
 from typing import Any
@@ -48,6 +49,8 @@ class Fault(Enum):
     """The token was logged, the part never appeared."""
     LATE = auto()
     """The server has begun and the client gives up; it lands when `land_late` is called, or never (`crash`)."""
+    CUT = auto()
+    """The connection broke within the body, and the server took what it had for the whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,7 @@ class MemoryPart:
     """The rows of one insert, by kind, under the token that it came with."""
 
     token: str
+    partition: PartitionId
     table_partition: int
     markers: list[dict[str, Any]]
     blobs: list[dict[str, Any]]
@@ -68,14 +72,14 @@ class Inflight:
     part: MemoryPart
     guard_held: bool
     begun_at: int
-    """Tokens that had been logged ever, when it began."""
+    """How many tokens had been logged ever when it began, or before its own was."""
 
 
 class MemoryLedger:
     """A LedgerStore, AuditStore and ScratchStore. Thread-safe.
 
-    `fault(operation, label)` is asked before each call (operation: insert, position, hash_key, blobs, side_rows) and
-    between the two steps of an insert `between_steps` is called, without the lock.
+    `fault(operation, label)` is asked before each call (operation: insert, position, hash_key, blobs, side_rows),
+    between the two steps of an insert `between_steps` is called, without the lock, and `landed` for each new part.
     """
 
     def __init__(self, window: int = 100_000) -> None:
@@ -85,8 +89,11 @@ class MemoryLedger:
         self.ghosts: list[str] = []
         self.fault: Callable[[str, str], Fault | None] = lambda _operation, _label: None
         self.between_steps: Callable[[Inflight], None] = lambda _inflight: None
+        self.landed: Callable[[MemoryPart], None] = lambda _part: None
+        self._positions: dict[PartitionId, Position] = {}
+        self._newest: dict[tuple[str, int], int] = {}
         self._window = window
-        self._log: OrderedDict[tuple[int, str], None] = OrderedDict()
+        self._log: OrderedDict[tuple[int, str], int] = OrderedDict()
         self._logged_ever = 0
         self._lock = threading.RLock()
 
@@ -100,7 +107,7 @@ class MemoryLedger:
     def epochs(self, topic: str, partition: int) -> list[tuple[PartitionId, Position]]:
         self._fail_read("position", f"{topic}-{partition}")
         with self._lock:
-            found = sorted({_of(row) for row in self._markers_of(topic, partition)})
+            found = sorted(one for one in self._positions if (one.topic, one.partition) == (topic, partition))
             positions = [(one, self._position(one)) for one in found]
             return [(one, position) for one, position in positions if position is not None]
 
@@ -125,7 +132,7 @@ class MemoryLedger:
         fault = self.fault("insert", token)
         if fault is Fault.BEFORE:
             raise StoreUnavailableError(f"no route to the store for {token}")
-        inflight = self._begin(rows, guard, token)
+        inflight = self._begin(rows, guard, token, cut=fault is Fault.CUT)
         if fault is Fault.LATE:
             self.late.append(inflight)
             raise StoreUnavailableError(f"no answer for {token}")
@@ -151,7 +158,7 @@ class MemoryLedger:
 
     def insert_side_rows(self, side_rows: SideRows) -> None:
         fault = self.fault("side_rows", side_rows.table)
-        if fault is Fault.BEFORE:
+        if fault in {Fault.BEFORE, Fault.CUT}:
             raise StoreUnavailableError(f"no route to the store for {side_rows.table}")
         with self._lock:
             self.side_tables.setdefault(side_rows.table, []).extend(side_rows.rows.to_pylist())
@@ -162,12 +169,11 @@ class MemoryLedger:
 
     def tallies(self) -> list[Tally]:
         with self._lock:
-            partitions = sorted({_of(row) for row in self._markers()})
-            return [self._tally(partition) for partition in partitions]
+            return [self._tally(partition) for partition in sorted(self._positions)]
 
     def partitions(self, topic: str) -> list[int]:
         with self._lock:
-            return sorted({row["partition"] for row in self._markers() if row["topic"] == topic})
+            return sorted({one.partition for one in self._positions if one.topic == topic})
 
     def reasons(self) -> dict[str, Reason]:
         rows = self.side_tables.get("position_changes", [])
@@ -197,9 +203,25 @@ class MemoryLedger:
         """kill -9 and restart: what was under way is gone, what was renamed is there."""
         self.late.clear()
 
-    def _begin(self, rows: LedgerRows, guard: Guard, token: str) -> Inflight:
+    def lose(self, parts: int) -> None:
+        """It was restored from a backup that lacks the newest parts."""
+        kept = self.parts[: len(self.parts) - parts]
+        self.parts.clear()
+        self._positions.clear()
+        self._newest.clear()
+        for part in kept:
+            self._add(part)
+
+    def _begin(self, rows: LedgerRows, guard: Guard, token: str, *, cut: bool = False) -> Inflight:
+        part = self._read(rows, token, cut=cut)
+        with self._lock:
+            known_since = self._log.get((part.table_partition, token), self._logged_ever)
+            return Inflight(part, self._holds(guard), known_since)
+
+    def _read(self, rows: LedgerRows, token: str, *, cut: bool) -> MemoryPart:
+        body = rows.body.slice(0, rows.body.size - 1) if cut else rows.body
         try:
-            with pa.ipc.open_file(rows.body) as reader:
+            with pa.ipc.open_file(body) as reader:
                 if reader.num_record_batches != 1:
                     raise AssertionError(f"{token}: {reader.num_record_batches} record batches could become two parts")
                 table = reader.read_all()
@@ -207,27 +229,37 @@ class MemoryLedger:
             raise StoreUnavailableError(f"{token}: {error}") from error
         if table.num_rows != rows.row_count or not table.num_rows:
             raise AssertionError(f"{token}: {table.num_rows} rows arrived, {rows.row_count} were announced")
-        with self._lock:
-            return Inflight(_part(token, table), self._holds(guard), self._logged_ever)
+        return _part(token, table)
 
     def _land(self, inflight: Inflight, *, ghost: bool) -> None:
         with self._lock:
-            if self._logged_ever - inflight.begun_at >= self._window:
-                # max_execution_time: no insert may run for longer than the window remembers.
+            if self._logged_ever - inflight.begun_at > self._window:
+                # The window is to be so large that it outlasts a commit with all its retries, each of which ends
+                # after max_execution_time: while a copy of an insert runs, the token of an earlier copy stays known.
                 raise StoreUnavailableError(f"{inflight.part.token}: TIMEOUT_EXCEEDED")
             if not inflight.guard_held:
                 return
             key = (inflight.part.table_partition, inflight.part.token)
             if key in self._log:
                 return
-            self._log[key] = None
+            self._log[key] = self._logged_ever
             self._logged_ever += 1
             if len(self._log) > self._window:
                 self._log.popitem(last=False)
             if ghost:
                 self.ghosts.append(inflight.part.token)
             else:
-                self.parts.append(inflight.part)
+                self._add(inflight.part)
+
+    def _add(self, part: MemoryPart) -> None:
+        self.parts.append(part)
+        for row in part.markers:
+            partition, position = _of(row), _position(row)
+            log = partition.topic, partition.partition
+            self._newest[log] = max(self._newest.get(log, 0), partition.epoch)
+            before = self._positions.get(partition)
+            self._positions[partition] = _merge(before, position) if before else position
+        self.landed(part)
 
     def _holds(self, guard: Guard) -> bool:
         match guard:
@@ -235,29 +267,19 @@ class MemoryLedger:
                 position = self._position(partition)
                 return position is not None and position.next_offset == offset and position.successor is None
             case NoPosition(partition):
-                return self._position(partition) is None
+                return partition not in self._positions
             case NoHashKey():
                 return not any(row["topic"] == "" for row in self._blobs())
 
     def _position(self, partition: PartitionId) -> Position | None:
-        markers = [row for row in self._markers() if _of(row) == partition]
-        if not markers:
-            return None
-        newest = max(row["epoch"] for row in self._markers_of(partition.topic, partition.partition))
-        return Position(
-            first_offset=min(row["first_offset"] for row in markers),
-            next_offset=max(row["next_offset"] for row in markers),
-            tail=max((_tail(row["tail"]) for row in markers), key=lambda tail: (tail.next_offset, tail.nonce)),
-            totals=Counts(*(sum(row[name] for row in markers) for name in Counts.__dataclass_fields__)),
-            commits=sum(row["commits"] for row in markers),
-            watermark_us=max((row["watermark"] - _EPOCH) // timedelta(microseconds=1) for row in markers),
-            successor=newest if newest != partition.epoch else None,
-        )
+        position = self._positions.get(partition)
+        newest = self._newest.get((partition.topic, partition.partition))
+        return position if position is None or newest == partition.epoch else replace(position, successor=newest)
 
     def _tally(self, partition: PartitionId) -> Tally:
         position = self._position(partition)
         assert position is not None
-        usage = [part.usage for part in self.parts if part.markers and _of(part.markers[0]) == partition]
+        usage = [part.usage for part in self.parts if part.partition == partition]
         events = sum(_sum(rows, "requests") + _sum(rows, "fallbacks") for rows in usage)
         fact_tables = ("usage_facts", "usage_estimates", "usage_adjustments")
         facts = sum(self._rows_before(table, partition, position.next_offset) for table in fact_tables)
@@ -271,11 +293,9 @@ class MemoryLedger:
         rows = [row for row in self.side_tables.get(table, []) if _of(row) == partition and row["offset"] < offset]
         return len({(row["offset"], row["event_index"]) for row in rows})
 
-    def _markers(self) -> Iterator[dict[str, Any]]:
-        return (row for part in self.parts for row in part.markers)
-
     def _markers_of(self, topic: str, partition: int) -> Iterator[dict[str, Any]]:
-        return (row for row in self._markers() if (row["topic"], row["partition"]) == (topic, partition))
+        markers = (row for part in self.parts for row in part.markers)
+        return (row for row in markers if (row["topic"], row["partition"]) == (topic, partition))
 
     def _blobs(self) -> Iterator[dict[str, Any]]:
         return (row for part in self.parts for row in part.blobs)
@@ -297,7 +317,33 @@ def _part(token: str, rows: pa.Table) -> MemoryPart:
         [*_WHERE, "event_type", "tail", "commits", "watermark", *Counts.__dataclass_fields__]
     )
     blobs = kinds[_BLOB].select([*_WHERE, "blob_offset", "blob"])
-    return MemoryPart(token, table_partition, markers.to_pylist(), blobs.to_pylist(), kinds[_USAGE])
+    whose = _of(rows.slice(0, 1).select(["topic", "partition", "epoch"]).to_pylist()[0])
+    return MemoryPart(token, whose, table_partition, markers.to_pylist(), blobs.to_pylist(), kinds[_USAGE])
+
+
+def _position(row: dict[str, Any]) -> Position:
+    """What one marker row says."""
+    return Position(
+        first_offset=row["first_offset"],
+        next_offset=row["next_offset"],
+        tail=_tail(row["tail"]),
+        totals=Counts(*(row[name] for name in Counts.__dataclass_fields__)),
+        commits=row["commits"],
+        watermark_us=(row["watermark"] - _EPOCH) // timedelta(microseconds=1),
+    )
+
+
+def _merge(one: Position, other: Position) -> Position:
+    """What two marker rows say together, as the ledger's aggregate functions have it."""
+    totals = {name: getattr(one.totals, name) + getattr(other.totals, name) for name in Counts.__dataclass_fields__}
+    return Position(
+        first_offset=min(one.first_offset, other.first_offset),
+        next_offset=max(one.next_offset, other.next_offset),
+        tail=max(one.tail, other.tail, key=astuple),
+        totals=Counts(**totals),
+        commits=one.commits + other.commits,
+        watermark_us=max(one.watermark_us, other.watermark_us),
+    )
 
 
 def _tail(row: dict[str, Any]) -> Tail:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import pyarrow as pa
 from fleetmeter_jobs.ledger.arrow_batch import USAGE_COLUMNS, ledger_schema
 
 _BAD_VALUE = 11
-_SUBJECTS = pa.schema(
+_SUBJECT_COLUMNS = pa.schema(
     {
         "account_id": pa.string(),
         "day": pa.uint32(),
@@ -24,6 +25,7 @@ _SUBJECTS = pa.schema(
         "last_seen_us": pa.int64(),
     }
 )
+_NO_SUBJECTS = pa.RecordBatch.from_pylist([], schema=_SUBJECT_COLUMNS)
 
 
 @dataclass
@@ -47,7 +49,7 @@ class ToyFlush:
     usage: pa.RecordBatch
     unknown_fields: int = 0
     overflowed_labels: int = 0
-    subjects: pa.RecordBatch = field(default_factory=lambda: pa.RecordBatch.from_pylist([], schema=_SUBJECTS))
+    subjects: pa.RecordBatch = field(default_factory=lambda: _NO_SUBJECTS)
 
 
 class ToyCore:
@@ -107,6 +109,7 @@ class ToyCore:
         return {"sequenced_events": len(self.known), "foreign_ids": 0}
 
 
+@cache
 def _usage(requests: int) -> pa.RecordBatch:
     columns = {}
     rows = 1 if requests else 0

@@ -79,8 +79,8 @@ class Careless(MemoryLedger):
 class Racing(MemoryLedger):
     """Tokens are looked up when the statement starts, and not where the part is added."""
 
-    def _begin(self, rows: LedgerRows, guard: Guard, token: str) -> Inflight:
-        inflight = super()._begin(rows, guard, token)
+    def _begin(self, rows: LedgerRows, guard: Guard, token: str, *, cut: bool = False) -> Inflight:
+        inflight = super()._begin(rows, guard, token, cut=cut)
         known = (inflight.part.table_partition, token) in self._log
         return replace(inflight, guard_held=inflight.guard_held and not known)
 

@@ -137,6 +137,7 @@ def test_after_any_error_the_same_token_is_sent_again(fault: Fault) -> None:
         Fault.ANSWER_LOST: [f"{token}#0"],  # read back: it was there
         Fault.GHOST: [f"{token}#0", f"{token}#0", f"{token}#1"],  # only after "done" for #0
         Fault.LATE: [f"{token}#0", f"{token}#0"],
+        Fault.CUT: [f"{token}#0", f"{token}#0"],
     }
     assert sent == expected[fault]
     for _ in list(store.late):
@@ -328,10 +329,10 @@ def test_an_error_that_stays_is_not_tried_again() -> None:
 def test_a_ledger_that_forgot_commits_is_not_gone_on_with() -> None:
     store = MemoryLedger()
     position = commit(store, LOG.flush(opened(store), 27, "a"), new_context()).position
-    store.parts.pop()
+    store.lose(1)
     with pytest.raises(PositionWentBackError, match="next offset 7, but a commit had ended at 27"):
         commit(store, LOG.flush(position, 37, "b"), new_context())
-    store.parts.clear()
+    store.lose(len(store.parts))
     with pytest.raises(PositionWentBackError, match="no position"):
         commit(store, LOG.flush(position, 37, "c"), new_context())
 
