@@ -22,6 +22,7 @@ from fleetmeter_sql.errors import (
 from fleetmeter_sql.migrate import Migration, load_migrations, migrate, pending_migrations
 from fleetmeter_sql.named_queries import NamedQuery, list_queries, load_query, run_query
 from fleetmeter_sql.parameters import Parameter
+from fleetmeter_sql.views import rebuild_views, view_definitions
 
 __all__ = [
     "BadParameterError",
@@ -43,5 +44,7 @@ __all__ = [
     "load_query",
     "migrate",
     "pending_migrations",
+    "rebuild_views",
     "run_query",
+    "view_definitions",
 ]

@@ -46,6 +46,8 @@ class Line:
     """Offsets that commits say they account for."""
     pending: int = 0
     """Offsets in Kafka that are not committed yet."""
+    shared: int = 0
+    """Facts that another partition accepted too; its row stands for both."""
     skipped: int = 0
     """Offsets that operators have decided not to count."""
     lost: int = 0
@@ -104,12 +106,17 @@ class Report:
         }
 
 
-def reconcile(store: AuditStore, kafka_ends: Callable[[], Mapping[tuple[str, int], LogEnds]]) -> Report:
+def reconcile(
+    store: AuditStore,
+    kafka_ends: Callable[[], Mapping[tuple[str, int], LogEnds]],
+    shared_facts: Callable[[Tally], int] = lambda _tally: 0,
+) -> Report:
     """Audit every partition that the ledger or Kafka knows.
 
     `kafka_ends` gives the log's ends by (topic, partition). It is called after the ledger was read, so that beside
-    running workers the logs can only be ahead of the ledger. Of a partition with several log epochs, only the newest is
-    compared to Kafka; the others' logs are gone.
+    running workers the logs can only be ahead of the ledger. `shared_facts` is asked about a partition that lacks rows
+    of facts: how many facts it accepted whose row carries another partition's coordinates. Of a partition with several
+    log epochs, only the newest is compared to Kafka; the others' logs are gone.
     """
     tallies = store.tallies()
     reasons = store.reasons()
@@ -119,7 +126,7 @@ def reconcile(store: AuditStore, kafka_ends: Callable[[], Mapping[tuple[str, int
     for tally in tallies:
         key = (tally.partition.topic, tally.partition.partition)
         is_newest = newest[key] == tally.partition.epoch
-        reports.append(_audit(tally, logs.get(key), reasons, is_newest=is_newest))
+        reports.append(_audit(tally, logs.get(key), reasons, shared_facts, is_newest=is_newest))
     for (topic, partition), ends in logs.items():
         if (topic, partition) not in newest:
             records = ends.end - ends.start
@@ -128,10 +135,18 @@ def reconcile(store: AuditStore, kafka_ends: Callable[[], Mapping[tuple[str, int
     return Report(tuple(sorted(reports, key=lambda report: report.partition)))
 
 
-def _audit(tally: Tally, ends: LogEnds | None, reasons: Mapping[str, Reason], *, is_newest: bool) -> PartitionReport:
+def _audit(
+    tally: Tally,
+    ends: LogEnds | None,
+    reasons: Mapping[str, Reason],
+    shared_facts: Callable[[Tally], int],
+    *,
+    is_newest: bool,
+) -> PartitionReport:
     position, totals = tally.position, tally.position.totals
     span, committed = position.next_offset - position.first_offset, totals.offsets
     counted = tally.usage_events + tally.facts
+    shared = min(shared_facts(tally), totals.accepted - counted) if counted < totals.accepted else 0
     lost, double_counted, problems = 0, 0, list[str]()
 
     def compare(should: int, found: int, what: str) -> None:
@@ -144,7 +159,7 @@ def _audit(tally: Tally, ends: LogEnds | None, reasons: Mapping[str, Reason], *,
             problems.append(f"{what}: {found} found, {should} expected: {found - should} counted twice")
 
     compare(span, committed, f"offsets {position.first_offset} to {position.next_offset} accounted for")
-    compare(totals.accepted, counted, "accepted events in usage rows and facts")
+    compare(totals.accepted, counted + shared, "accepted events in usage rows and facts")
     if totals.events_in != totals.accepted + totals.duplicates + totals.rejected:
         problems.append(
             f"{totals.events_in} events in are not {totals.accepted} accepted + {totals.duplicates} duplicates "
@@ -160,6 +175,11 @@ def _audit(tally: Tally, ends: LogEnds | None, reasons: Mapping[str, Reason], *,
         for decision in tally.decisions
         if decision.nonce not in reasons
     ]
+    if shared:
+        notes.append(
+            f"{shared} facts were accepted by another partition too, and one row stands for both: not lost, but a "
+            "producer sends one event to two partitions. `fleetmeter audit sources` finds it"
+        )
     skipped = sum(decision.skipped_offsets for decision in tally.decisions)
     if skipped != totals.skipped_offsets:
         problems.append(
@@ -194,6 +214,7 @@ def _audit(tally: Tally, ends: LogEnds | None, reasons: Mapping[str, Reason], *,
         offsets_span=span,
         offsets_committed=committed,
         pending=pending,
+        shared=shared,
         skipped=totals.skipped_offsets,
         lost=lost,
         double_counted=double_counted,

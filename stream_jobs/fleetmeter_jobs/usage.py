@@ -55,7 +55,8 @@ def usage(
     filters = filters or {}
     _check_names("--by", by, (*DIMENSIONS, *TIME_GROUPS))
     _check_names("--filter", filters, DIMENSIONS)
-    conditions, parameters = ["1"], dict[str, Any]()
+    # The ledger itself: the views sum by every dimension first, which takes ten times as long.
+    conditions, parameters = ["row_kind = 'usage'"], dict[str, Any]()
     for bound, operator, moment in (("from", ">=", time_from), ("to", "<", time_to)):
         if moment is not None:
             if moment.tzinfo is None:
@@ -67,11 +68,11 @@ def usage(
         parameters[f"filter_{number}"] = value
     groups = [f"{TIME_GROUPS[name]} AS by_{name}" if name in TIME_GROUPS else f"{name} AS by_{name}" for name in by]
     measures = ledger_measures()
-    sums = [f"sum({measure}) AS sum_{measure}" for measure in measures]
+    sums = [f"sum(toUInt128({measure})) AS sum_{measure}" for measure in measures]
     grouping = f"GROUP BY {', '.join(f'by_{name}' for name in by)}" if by else "HAVING count() > 0"
     order = f"ORDER BY {', '.join(f'by_{name}' for name in by)}" if by else ""
     answer = client.query(
-        f"SELECT {', '.join([*groups, *sums])} FROM usage_minutes WHERE {' AND '.join(conditions)} {grouping} {order}",
+        f"SELECT {', '.join([*groups, *sums])} FROM ledger WHERE {' AND '.join(conditions)} {grouping} {order}",
         parameters=parameters,
     )
     return [dict(zip((*by, *measures), map(_value, row), strict=True)) for row in answer.result_rows]

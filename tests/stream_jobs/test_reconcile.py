@@ -78,6 +78,7 @@ def test_a_sound_ledger() -> None:
         "offsets_span": 100,
         "offsets_committed": 100,
         "pending": 20,
+        "shared": 0,
         "skipped": 0,
         "lost": 0,
         "double_counted": 0,

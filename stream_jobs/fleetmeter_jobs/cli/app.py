@@ -36,6 +36,8 @@ COMMANDS: Final[dict[str, Entry]] = {
     "query": Entry("query", "Run one of the named queries, or list them."),
     "reconcile": Entry("reconcile", "Prove that every Kafka record was counted exactly once."),
     "positions": Entry("positions", "Show where each partition stands, and decide about one that stands still."),
+    "audit": Entry("audit", "Check everything that can be checked, and say in words what is wrong."),
+    "rebuild": Entry("rebuild", "Make the hourly, daily and all other derived data again from the ledger."),
     "quarantine": Entry("quarantine", "List, show and replay the events that were refused."),
     "events": Entry("events", "Read raw records from Kafka by their coordinates."),
     "schema": Entry("schema", "Print the event contract: types, JSON Schema, reference, model catalogue."),

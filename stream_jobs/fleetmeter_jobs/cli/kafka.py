@@ -17,8 +17,11 @@ TIMEOUT_S: Final = 15.0
 
 
 @contextmanager
-def reader(settings: Settings) -> Iterator[Consumer]:
-    """A consumer that belongs to no group and commits nothing. Kafka's errors inside become a CommandError."""
+def reader(settings: Settings, *, isolation: str = "read_uncommitted") -> Iterator[Consumer]:
+    """A consumer that belongs to no group and commits nothing. Kafka's errors inside become a CommandError.
+
+    As it is, it also shows records of aborted transactions; with `read_committed`, only what is counted.
+    """
     consumer = Consumer(
         {
             "bootstrap.servers": settings.kafka_bootstrap,
@@ -26,8 +29,7 @@ def reader(settings: Settings) -> Iterator[Consumer]:
             "enable.auto.commit": False,
             "enable.partition.eof": True,
             "auto.offset.reset": "error",
-            # A record of an aborted transaction may be looked at, too.
-            "isolation.level": "read_uncommitted",
+            "isolation.level": isolation,
             "log_level": 2,
         }
     )

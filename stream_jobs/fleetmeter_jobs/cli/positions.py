@@ -11,6 +11,7 @@ import typer
 
 from fleetmeter_jobs.cli.app import command_app
 from fleetmeter_jobs.cli.exits import CommandError, Exit
+from fleetmeter_jobs.cli.ledger import connect_store
 from fleetmeter_jobs.cli.options import DataDir, Given, Json, settings_of_stack
 from fleetmeter_jobs.cli.output import print_json
 from fleetmeter_jobs.cli.position_rows import change_as_dict, print_changes, print_view, view_as_dict
@@ -130,17 +131,6 @@ def new_epoch(
         assert view.position is not None  # noqa: S101  (_partition has seen to it; told to the type checker)
         changes.append(plan_new_epoch(view.partition, view.position, _log_now(topic, view), at))
     _carry_out(settings, store, changes, who, reason, yes=yes, as_json=as_json)
-
-
-def connect_store(settings: Settings) -> ClickHouseStore:
-    """The ledger at the settings' address; the first statement opens the connection."""
-    return ClickHouseStore.connect(
-        settings.clickhouse_url,
-        settings.clickhouse_user,
-        settings.clickhouse_password.get_secret_value(),
-        settings.clickhouse_database,
-        insert_timeout_s=settings.insert_timeout_s,
-    )
 
 
 def _look(settings: Settings, store: ClickHouseStore) -> TopicView:

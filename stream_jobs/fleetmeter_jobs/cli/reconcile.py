@@ -10,13 +10,16 @@ from typing import Annotated, Final
 import typer
 from rich.text import Text
 
+from fleetmeter_jobs.audit.shared_facts import facts_elsewhere, known_to
 from fleetmeter_jobs.cli.app import command_app
 from fleetmeter_jobs.cli.exits import Exit
 from fleetmeter_jobs.cli.kafka import log_ends
+from fleetmeter_jobs.cli.ledger import connect_store, restore_core
 from fleetmeter_jobs.cli.options import DataDir, Given, Json, settings_of_stack
 from fleetmeter_jobs.cli.oracle import Comparison, compare, read_oracle
 from fleetmeter_jobs.cli.output import console, print_json, print_table, progress
-from fleetmeter_jobs.ledger.clickhouse_store import ClickHouseStore
+from fleetmeter_jobs.ledger.errors import DedupStateError
+from fleetmeter_jobs.ledger.store import Tally
 from fleetmeter_jobs.reconcile import Line, Report, describe, notes, reconcile
 from fleetmeter_jobs.settings import Settings
 
@@ -82,14 +85,18 @@ def reconcile_command(
 
 def audit(settings: Settings) -> Report:
     """One audit, now. Raises CommandError (Kafka), LedgerError (ClickHouse)."""
-    store = ClickHouseStore.connect(
-        settings.clickhouse_url,
-        settings.clickhouse_user,
-        settings.clickhouse_password.get_secret_value(),
-        settings.clickhouse_database,
-    )
+    store = connect_store(settings)
     counted = {row[0] for row in store.http.rows("SELECT DISTINCT topic FROM ledger WHERE row_kind = 'marker'")}
-    return reconcile(store, lambda: log_ends(settings, {settings.topic, *counted}))
+
+    def shared_facts(tally: Tally) -> int:
+        elsewhere = facts_elsewhere(store.http, tally.partition)
+        try:
+            core = restore_core(settings, store, tally.partition, tally.position)
+        except DedupStateError:
+            return 0  # Without a sound state nothing proves that the facts are elsewhere; `audit` says what is wrong.
+        return known_to(core, elsewhere)
+
+    return reconcile(store, lambda: log_ends(settings, {settings.topic, *counted}), shared_facts)
 
 
 def drained_report(
