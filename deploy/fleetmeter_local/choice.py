@@ -7,7 +7,7 @@ machine. `source` cuts the choice short. A detached engine is never a container:
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote, urlsplit
@@ -16,7 +16,7 @@ from fleetmeter_local.clickhouse.launch import find_embedded, start_embedded
 from fleetmeter_local.docker import docker_missing, start_clickhouse_container, start_kafka_container
 from fleetmeter_local.engines import DEFAULT_USERS, ClickHouseUser, RunningClickHouse, RunningKafka, Source
 from fleetmeter_local.errors import EngineUnreachableError, PrerequisiteError
-from fleetmeter_local.kafka.broker import find_broker, start_broker
+from fleetmeter_local.kafka.broker import NO_VARIABLES, find_broker, start_broker
 from fleetmeter_local.probes import clickhouse_answers, kafka_answers
 
 Wanted = Literal["auto", "given", "docker", "local"]
@@ -37,6 +37,7 @@ def start_kafka(
     detached: bool = False,
     cache_dir: Path | None = None,
     timeout_s: float = 120.0,
+    environment: Mapping[str, str] = NO_VARIABLES,
 ) -> RunningKafka:
     """A broker that answers.
 
@@ -49,6 +50,7 @@ def start_kafka(
         cache_dir: where the broker's jars are kept between runs; the user's cache folder if None
             (`FLEETMETER_CACHE_DIR`, else `XDG_CACHE_HOME`/fleetmeter).
         timeout_s: how long it may take to answer (the one-time download of the jars not included).
+        environment: variables for the process on this machine, beside ours; a container or a given broker has its own.
 
     Raises PrerequisiteError, EngineStartError, EngineUnreachableError (given address), AlreadyRunningError.
     """
@@ -58,7 +60,14 @@ def start_kafka(
         case "docker":
             return start_kafka_container(port=port, timeout_s=timeout_s)
         case _:
-            return start_broker(data_dir, port=port, detached=detached, cache_dir=cache_dir, timeout_s=timeout_s)
+            return start_broker(
+                data_dir,
+                port=port,
+                detached=detached,
+                cache_dir=cache_dir,
+                timeout_s=timeout_s,
+                environment=environment,
+            )
 
 
 def start_clickhouse(

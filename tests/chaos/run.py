@@ -38,7 +38,7 @@ def main(arguments: list[str]) -> int:
     seed = secrets.randbelow(2**31) if options.seed is None else options.seed
     tally, seeds = _what_is_left(options, seed)
     console.print(f"{len(seeds)} schedules from seed {seed}, {options.lanes} at a time")
-    campaign = Campaign(options.folder, seeds, lanes=options.lanes, mutation=options.mutate)
+    campaign = Campaign(options.folder, seeds, lanes=options.lanes, mutation=options.mutate, keep=options.keep)
     interrupted = False
     with progress_bar(console) as bar, closing(campaign.outcomes()) as outcomes:
         task = bar.add_task("Schedules", total=len(seeds), failed=0)
@@ -107,6 +107,7 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--resume", action="store_true", help="leave out what the state file has; needs the same --seed"
     )
+    parser.add_argument("--keep", action="store_true", help="keep stories and logs of schedules that ended well, too")
     parser.add_argument("--mutate", choices=MUTATIONS, default="", help="take a safeguard out; must fail")
     parser.add_argument("--json", action="store_true", help="the outcome as JSON on stdout, the rest on stderr")
     options = parser.parse_args(arguments)

@@ -6,7 +6,10 @@ import os
 import subprocess
 import uuid
 from base64 import urlsafe_b64encode
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Final
 
 from fleetmeter_local.engines import RunningKafka
 from fleetmeter_local.errors import EngineStartError, LocalError
@@ -21,6 +24,7 @@ from fleetmeter_local.process import size_of, start_process, trouble_in
 from fleetmeter_local.state import daemon_state
 
 NAME = "kafka"
+NO_VARIABLES: Final[Mapping[str, str]] = MappingProxyType({})
 _PORT_ATTEMPTS = 3
 PORT_LOST = "Address already in use"
 _FORMAT_TIMEOUT_S = 60
@@ -42,9 +46,16 @@ _JAVA_OPTIONS = (
 
 
 def start_broker(
-    data_dir: Path, *, port: int | None, detached: bool, cache_dir: Path | None, timeout_s: float
+    data_dir: Path,
+    *,
+    port: int | None,
+    detached: bool,
+    cache_dir: Path | None,
+    timeout_s: float,
+    environment: Mapping[str, str] = NO_VARIABLES,
 ) -> RunningKafka:
     """Starts a broker on `data_dir/kafka`, formatting the folder first if it is new; returns once it answers.
+    `environment` has variables for its process beside ours.
 
     Raises PrerequisiteError, AlreadyRunningError, EngineStartError, LocalError (jars).
     """
@@ -52,7 +63,9 @@ def start_broker(
     jars = kafka_jars(cache_dir)
 
     def start(port: int | None) -> Started:
-        return _start_at_some_port(data_dir, port, jars, detached=detached, timeout_s=timeout_s)
+        return _start_at_some_port(
+            data_dir, port, jars, detached=detached, timeout_s=timeout_s, environment=environment
+        )
 
     return _running(start_local(data_dir, NAME, port, start))
 
@@ -73,18 +86,28 @@ def _running(lifecycle: LocalLifecycle) -> RunningKafka:
     return RunningKafka(lifecycle.address["bootstrap"], "local", lifecycle)
 
 
-def _start_at_some_port(data_dir: Path, port: int | None, jars: Path, *, detached: bool, timeout_s: float) -> Started:
+def _start_at_some_port(
+    data_dir: Path,
+    port: int | None,
+    jars: Path,
+    *,
+    detached: bool,
+    timeout_s: float,
+    environment: Mapping[str, str] = NO_VARIABLES,
+) -> Started:
     """A free port may be taken by someone else before the broker has it: then another one, a few times."""
     for _ in range(_PORT_ATTEMPTS - 1):
         try:
-            return _start(data_dir.absolute(), port, jars, detached=detached, timeout_s=timeout_s)
+            return _start(data_dir.absolute(), port, jars, detached, timeout_s, environment)
         except EngineStartError as error:
             if PORT_LOST not in error.log_tail:
                 raise
-    return _start(data_dir.absolute(), port, jars, detached=detached, timeout_s=timeout_s)
+    return _start(data_dir.absolute(), port, jars, detached, timeout_s, environment)
 
 
-def _start(data_dir: Path, port: int | None, jars: Path, *, detached: bool, timeout_s: float) -> Started:
+def _start(
+    data_dir: Path, port: int | None, jars: Path, detached: bool, timeout_s: float, environment: Mapping[str, str]
+) -> Started:
     folder, log_path = data_dir / "kafka", data_dir / "logs" / "kafka.log"
     port = free_port() if port is None else _checked(port)
     properties = folder / "server.properties"
@@ -96,7 +119,10 @@ def _start(data_dir: Path, port: int | None, jars: Path, *, detached: bool, time
         ["java", *_JAVA_OPTIONS, "-cp", classpath, "kafka.Kafka", str(properties)],
         log_path=log_path,
         # Options that someone exported for other Java programs are not meant for this one.
-        env={key: value for key, value in os.environ.items() if key not in ("JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS")},
+        env={
+            **{key: value for key, value in os.environ.items() if key not in ("JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS")},
+            **environment,
+        },
         detached=detached,
     )
     bootstrap = f"{LOOPBACK}:{port}"

@@ -71,10 +71,13 @@ class StateFile:
 
 
 class Campaign:
-    """Runs the schedules of the given seeds. `folder` keeps the state and whatever belongs to failed schedules."""
+    """Runs the schedules of the given seeds. `folder` keeps the state and whatever belongs to failed
+    schedules; to all of them, with `keep`."""
 
-    def __init__(self, folder: Path, seeds: Sequence[int], *, lanes: int, mutation: str = "") -> None:
-        self.folder, self.mutation = folder, mutation
+    def __init__(
+        self, folder: Path, seeds: Sequence[int], *, lanes: int, mutation: str = "", keep: bool = False
+    ) -> None:
+        self.folder, self.mutation, self._keep = folder, mutation, keep
         self.state = StateFile(folder / "state.jsonl")
         self._seeds: queue.SimpleQueue[int] = queue.SimpleQueue()
         for seed in seeds:
@@ -108,7 +111,7 @@ class Campaign:
         """End what runs, and begin nothing more."""
         self._stop.set()
         for schedule in list(self._running):
-            schedule.interrupted.set()
+            schedule.stage.interrupted.set()
 
     def _until_all_ended(self, lanes: int) -> Iterator[Outcome]:
         while lanes:
@@ -145,18 +148,24 @@ class Campaign:
                 return
             outcome = schedule.run()
         except Exception:  # noqa: BLE001  (a defect of the campaign must not pass for a schedule that ended well)
-            schedule.story.tell("campaign", traceback.format_exc())
+            schedule.stage.story.tell("campaign", traceback.format_exc())
             problem = f"the campaign itself failed: {traceback.format_exc().splitlines()[-1]}"
-            outcome = Outcome(seed, [problem], dict(schedule.story.faults()), 0.0, 0, 0)
+            outcome = Outcome(seed, [problem], dict(schedule.stage.story.faults()), 0.0, 0, 0)
         finally:
             self._running.discard(schedule)
-        if schedule.interrupted.is_set():
+        if schedule.stage.interrupted.is_set():
             return
         if outcome.problems:
-            shutil.rmtree(self.failed_folder(seed), ignore_errors=True)
-            shutil.copytree(folder, self.failed_folder(seed))
+            _copy(folder, self.failed_folder(seed))
+        elif self._keep:
+            _copy(folder, self.folder / "survived" / str(seed))
         shutil.rmtree(folder, ignore_errors=True)
         self._outcomes.put(outcome)
+
+
+def _copy(folder: Path, to: Path) -> None:
+    shutil.rmtree(to, ignore_errors=True)
+    shutil.copytree(folder, to)
 
 
 @contextmanager

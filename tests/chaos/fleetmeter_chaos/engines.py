@@ -15,6 +15,8 @@ from confluent_kafka.admin import AdminClient
 from fleetmeter_local import RunningClickHouse, RunningKafka, start_clickhouse, start_kafka
 from fleetmeter_local.engines import RunningEngine
 
+from fleetmeter_chaos.broker_clock import BrokerClock
+
 
 class Engine:
     """One engine under fire. Its methods may be called from any thread."""
@@ -61,7 +63,9 @@ class Engines:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._kafka: RunningKafka = start_kafka(folder, source="local")
+        self.clock = BrokerClock(folder)
+        """The broker's, which the campaign moves."""
+        self._kafka: RunningKafka = start_kafka(folder, source="local", environment=self.clock.environment())
         try:
             self._clickhouse: RunningClickHouse = start_clickhouse(folder, source="local")
         except BaseException:

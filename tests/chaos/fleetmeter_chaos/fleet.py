@@ -10,6 +10,7 @@ Each of them repeats what it does not know to be acknowledged, so that in the en
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Iterable, Sequence
@@ -26,6 +27,8 @@ from fleetmeter_chaos.story import Story
 Kind = Literal["steady", "careless", "restarting", "transactional"]
 KINDS: Final[tuple[Kind, ...]] = ("steady", "careless", "restarting", "transactional")
 _ANSWER_LIMIT_S: Final = 60.0
+_OPENING: Final = 0.15
+"""The share of the records that comes before the faults begin."""
 
 
 class Fleet:
@@ -37,6 +40,9 @@ class Fleet:
         self._bootstrap, self._topic, self._cargo, self._story = bootstrap, topic, cargo, story
         self.hurry = threading.Event()
         """Set it to end the pauses between records."""
+        self.opened = threading.Event()
+        """Set it to send more than the first few records."""
+        self._sent = itertools.count()
         self._errors: list[BaseException] = []
         shares: dict[Kind, list[Record]] = {kind: [] for kind in kinds}
         # A source's events stay with one producer: aborted ones must not be somebody else's duplicates.
@@ -83,7 +89,17 @@ class Fleet:
 
     def _options(self, **more: Any) -> dict[str, Any]:
         plain = ClientSettings(linger_ms=5, delivery_timeout_s=10).librdkafka(self._bootstrap)
-        return {**plain, "log_level": 0, "reconnect.backoff.max.ms": 200, "retry.backoff.ms": 50, **more}
+        return {
+            **plain,
+            "log_level": 0,
+            "error_cb": self._on_error,
+            "reconnect.backoff.max.ms": 200,
+            "retry.backoff.ms": 50,
+            **more,
+        }
+
+    def _on_error(self, error: Any) -> None:
+        self._story.tell("producer", error.str())
 
     def _send_until_acknowledged(self, options: dict[str, Any], share: Iterable[Record]) -> None:
         left = list(share)
@@ -99,7 +115,7 @@ class Fleet:
                 producer.purge()
                 break
             self._produce(producer, record, lambda error, _, number=number: error or unknown.pop(number))
-            producer.poll(0 if self.hurry.is_set() else self._pace_s)
+            self._pause(producer)
         deadline = time.monotonic() + _ANSWER_LIMIT_S
         while len(producer) and time.monotonic() < deadline:
             producer.poll(0.1)
@@ -107,6 +123,15 @@ class Fleet:
             if number not in unknown:
                 self._cargo.acknowledged(share[number])
         return list(unknown.values())
+
+    def _pause(self, producer: Producer) -> None:
+        if next(self._sent) >= len(self._cargo.records) * _OPENING:
+            self._wait_until_opened(producer)
+        producer.poll(0 if self.hurry.is_set() else self._pace_s)
+
+    def _wait_until_opened(self, producer: Producer) -> None:
+        while not (self.opened.is_set() or self.hurry.is_set()):
+            producer.poll(0.05)
 
     def _produce(self, producer: Producer, record: Record, on_delivery: Any = None) -> None:
         while True:
@@ -156,6 +181,8 @@ class Fleet:
                 if producer is None:
                     producer = Producer(options)
                     producer.init_transactions(_ANSWER_LIMIT_S)
+                if start:
+                    self._wait_until_opened(producer)
                 self._transaction(producer, batch, abort=abort)
             except KafkaException as error:
                 self._story.tell("transactional", f"lost its transaction: {error.args[0].str()}; sends without")

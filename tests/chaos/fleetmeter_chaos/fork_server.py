@@ -46,6 +46,8 @@ class ForkServer:
 
     def _start(self, life: WorkerLife, log: str) -> int:
         parent = os.getpid()
+        # Until the worker has a clock that can jump, a jump must not kill it.
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
         pid = os.fork()
         if pid:
             self._living.add(pid)

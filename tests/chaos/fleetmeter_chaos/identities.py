@@ -2,60 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 import orjson
-from fleetmeter_jobs.counting_core import new_core
 from fleetmeter_jobs.ledger.clickhouse_store import ClickHouseStore
 from fleetmeter_jobs.ledger.errors import DedupStateError
 from fleetmeter_jobs.ledger.position import PartitionId
-from fleetmeter_jobs.ledger.restore import restore
+from fleetmeter_jobs.partition_ledger import PartitionLedger
 from fleetmeter_jobs.settings import Settings
 from fleetmeter_producers.simulator.planned import Planned
 
-from fleetmeter_chaos.cargo import EVENT_LIMIT_BYTES, RECORD_LIMIT_BYTES, Cargo
+from fleetmeter_chaos.cargo import EVENT_LIMIT_BYTES, RECORD_LIMIT_BYTES
 from fleetmeter_chaos.log_reading import Log
 
 NEW_IDS = 20
 
 
-def identities_wrong(
-    store: ClickHouseStore, topic: str, cargo: Cargo, logs: Mapping[int, Log], epoch: int
-) -> Iterator[str]:
-    """Every record of the log again: all duplicates. As many events with other ids: none of them."""
-    key = store.hash_key()
-    if key is None:
-        yield "the ledger has no hash key"
-        return
-    settings = Settings.load(event_limit_bytes=EVENT_LIMIT_BYTES, record_limit_bytes=RECORD_LIMIT_BYTES)
-    for number, log in logs.items():
-        partition = PartitionId(topic, number, epoch)
-        position = store.position(partition)
+def identities_wrong(store: ClickHouseStore, topic: str, epochs: Sequence[Mapping[int, Log]]) -> Iterator[str]:
+    """Every record of every log epoch again: all duplicates. As many events with other ids: none of them."""
+    settings = Settings.load(
+        event_limit_bytes=EVENT_LIMIT_BYTES, record_limit_bytes=RECORD_LIMIT_BYTES, retry_wait_limit_s=1
+    )
+    for number, newest in epochs[-1].items():
+        logs = [logs[number] for logs in epochs]
+        ledger = PartitionLedger(store, topic, number, settings, lambda: "")
+        position = store.position(PartitionId(topic, number, len(epochs) - 1))
         if position is None:
-            if log.records:
+            if newest.records:
                 yield f"partition {number} has records and no position"
             continue
-        core = new_core(settings, key)
         try:
-            restore(store, core, partition, position)
+            core = ledger.restore(ledger.open(newest.ends.start, ""))
         except DedupStateError as error:
             yield str(error)
             continue
-        good = log.good
-        # Each at the append time at which it was judged: what was in time then is in time now.
+        good = sum(log.good.total() for log in logs)
         accepted = duplicates = 0
-        for offset, record, append_time_ms in log.records:
+        for offset, record, append_time_ms in (one for log in logs for one in log.records):
+            # At the append time at which it was judged: what was in time then is in time now.
             again = core.ingest([record.value], offset, append_time_ms * 1000)
             accepted += again.accepted
             duplicates += again.duplicates
-        if accepted or duplicates != good.total():
+        if accepted or duplicates != good:
             yield (
-                f"partition {number}: of {good.total()} events that are counted already, a restored core takes "
-                f"{accepted} for new and {duplicates} for duplicates"
+                f"partition {number}: of {good} events that are counted already, a restored core takes {accepted} for "
+                f"new and {duplicates} for duplicates"
             )
-        if log.records:
-            fresh = core.ingest(_strangers(log), position.next_offset, log.records[-1][2] * 1000)
+        if newest.records:
+            fresh = core.ingest(_strangers(newest), position.next_offset, newest.records[-1][2] * 1000)
             if fresh.accepted != NEW_IDS:
                 yield f"partition {number}: of {NEW_IDS} new events a restored core takes {fresh.accepted} for new"
 

@@ -8,11 +8,14 @@ from random import Random
 from typing import Any
 
 from fleetmeter_chaos import fleet
+from fleetmeter_chaos.broker_clock import DAY_S
 from fleetmeter_chaos.faults import FAULTS
 from fleetmeter_chaos.strikes import BLOWS, POINTS, Strike
 
 SESSION_S = 1.5
 """A worker that Kafka has not heard from for so long loses its partitions."""
+_NOT_WITH_FEW_TOKENS = frozenset({"insert hangs"})
+"""The promise needs a token to be remembered for longer than an insert hangs behind its guard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,17 @@ class Plan:
     strikes: tuple[tuple[Strike, ...], ...]
     """Of the workers in the order of their starts, replacements included; later ones have none."""
     steps: tuple[Step, ...]
+    clock_shifts_s: tuple[tuple[float, ...], ...]
+    """Of the workers in the same order: how far each one's wall clock is ahead, at first and after each jump."""
+    broker_ahead_s: float
+    """How far the broker's clock is ahead at first. Never behind: events that happen now must not lie in its future."""
+    insert_timeout_s: int
+    window: int
+    """Tokens that ClickHouse remembers; 0 for as many as the migrations say."""
+    named_workers: bool
+    """Whether workers have names in their group, and so keep their partitions over a quick restart."""
+    recreate: bool
+    """Whether the topic is deleted, made again and refilled in the end."""
     from_the_start: bool
     """Whether faults begin before the first commit."""
     prove_store: bool
@@ -50,6 +64,7 @@ def draw_plan(seed: int) -> Plan:
     rng = Random(seed)
     span_s = rng.uniform(1.2, 2.5)
     workers = rng.choice((1, 2, 2, 3, 4))
+    window = rng.choice((0, 0, 0, 20, 50))
     return Plan(
         seed=seed,
         partitions=rng.randint(1, 4),
@@ -60,9 +75,15 @@ def draw_plan(seed: int) -> Plan:
         flush_interval_s=rng.choice((0.05, 0.1, 0.2, 0.4)),
         flush_events=rng.choice((25, 60, 150, 500)),
         strikes=tuple(_draw_strikes(rng) for _ in range(workers + 3)),
-        steps=_draw_steps(rng, span_s),
+        steps=_draw_steps(rng, span_s, _NOT_WITH_FEW_TOKENS if window else frozenset()),
+        clock_shifts_s=tuple(_draw_clock(rng) for _ in range(workers + 3)),
+        broker_ahead_s=rng.choice((0, 0, 0, 9, 30)) * DAY_S,
+        insert_timeout_s=rng.choice((1, 10, 10, 10)),
+        window=window,
+        named_workers=rng.random() < 0.3,
+        recreate=rng.random() < 0.08,
         from_the_start=rng.random() < 0.4,
-        prove_store=rng.random() < 0.1,
+        prove_store=not window and rng.random() < 0.1,
     )
 
 
@@ -73,7 +94,14 @@ def _draw_strikes(rng: Random) -> tuple[Strike, ...]:
     return (Strike(rng.choice(POINTS), rng.choice((1, 1, 2, 3, 5, 8)), blow),)
 
 
-def _draw_steps(rng: Random, span_s: float) -> tuple[Step, ...]:
-    names = rng.choices(list(FAULTS), [fault.weight for fault in FAULTS.values()], k=rng.randint(1, 5))
+def _draw_clock(rng: Random) -> tuple[float, ...]:
+    if rng.random() < 0.5:
+        return ()
+    return tuple(rng.choice((0, -1, 1)) * rng.choice((2, 600, 3 * DAY_S, 400 * DAY_S)) for _ in range(3))
+
+
+def _draw_steps(rng: Random, span_s: float, not_these: frozenset[str]) -> tuple[Step, ...]:
+    weights = {name: fault.weight for name, fault in FAULTS.items() if name not in not_these}
+    names = rng.choices(list(weights), list(weights.values()), k=rng.randint(1, 5))
     steps = [Step(rng.uniform(0.1, span_s), name, FAULTS[name].draw(rng)) for name in names]
     return tuple(sorted(steps, key=lambda step: step.at_s))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import threading
 import time
 from collections import Counter
@@ -55,9 +56,15 @@ class Story:
         return Counter(entry.fault for entry in self.entries() if entry.fault)
 
 
+_SHOWN: Final = 160
+"""Characters of an entry, when it is told; the file has all of it."""
+_NAMES: Final = re.compile(r"chaos_[0-9a-f]{32}-?|ClickHouse at http://[0-9.:]+ ")
+
+
 def told(entries: Iterable[Entry]) -> list[str]:
     """The entries as lines for people; times are seconds since the first."""
     entries = list(entries)
     return [
-        f"{entry.at_s - entries[0].at_s:7.3f} s  {entry.who:<12} {entry.what.splitlines()[-1]}" for entry in entries
+        f"{entry.at_s - entries[0].at_s:7.3f} s  {entry.who:<12} {_NAMES.sub('', entry.what.splitlines()[-1])[:_SHOWN]}"
+        for entry in entries
     ]

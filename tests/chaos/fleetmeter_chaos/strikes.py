@@ -77,7 +77,7 @@ class StrikingObserver(CommitObserver):
         self._inner.at(point, label)
 
     def failed(self, label: str, error: StoreUnavailableError) -> None:
-        self._story.tell(self._worker, f"{label}: {str(error)[:160]}")
+        self._story.tell(self._worker, f"{label}: {error}")
         self._inner.failed(label, error)
 
     def ghost(self, label: str) -> None:

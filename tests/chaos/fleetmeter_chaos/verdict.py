@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from clickhouse_connect.driver.client import Client
@@ -21,18 +22,28 @@ _GROUP = ("account_id", "model", "generation_mode", "event_type")
 _SHOWN = 5
 
 
-def verdict(
-    store: ClickHouseStore, client: Client, topic: str, cargo: Cargo, logs: Mapping[int, Log], epoch: int = 0
-) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Chapter:
+    """One log epoch: what was sent into it, and its partitions' logs as they were in the end."""
+
+    epoch: int
+    cargo: Cargo
+    logs: Mapping[int, Log]
+
+
+def verdict(store: ClickHouseStore, client: Client, topic: str, chapters: Sequence[Chapter]) -> list[str]:
     """Everything that is wrong, in sentences; nothing if every event was counted exactly once.
 
     Call it when nothing runs any more: no worker, no producer, no request on its way.
     """
-    problems = [*_broker_kept_its_word(cargo, logs), *_audit_wrong(store, topic, logs)]
-    problems += _totals_wrong(client, cargo)
-    problems += _counts_wrong(store, topic, logs, epoch)
-    problems += _quarantine_wrong(client, topic, logs, epoch)
-    problems += identities_wrong(store, topic, cargo, logs, epoch)
+    problems = list(_audit_wrong(store, topic, chapters[-1].logs))
+    problems += _totals_wrong(client, chapters[-1].cargo)
+    known: dict[int, set[int]] = {}
+    for chapter in chapters:
+        problems += _broker_kept_its_word(chapter.cargo, chapter.logs)
+        problems += _counts_wrong(store, topic, chapter, known)
+        problems += _quarantine_wrong(client, topic, chapter)
+    problems += identities_wrong(store, topic, [chapter.logs for chapter in chapters])
     return problems
 
 
@@ -93,35 +104,37 @@ def _facts(client: Client) -> Iterator[tuple[tuple[str, str], int]]:
         yield (event_type, kind), rows
 
 
-def _counts_wrong(store: ClickHouseStore, topic: str, logs: Mapping[int, Log], epoch: int) -> Iterator[str]:
-    """The markers' sums, against what the log holds."""
-    for number, log in logs.items():
-        good, broken = log.good, log.broken.total()
-        position = store.position(PartitionId(topic, number, epoch))
+def _counts_wrong(store: ClickHouseStore, topic: str, chapter: Chapter, known: dict[int, set[int]]) -> Iterator[str]:
+    """The markers' sums, against what the log holds. `known` has the events of the chapters before, by partition."""
+    for number, log in chapter.logs.items():
+        good, broken, before = log.good, log.broken.total(), known.setdefault(number, set())
+        new = len(good.keys() - before)
+        before |= good.keys()
+        position = store.position(PartitionId(topic, number, chapter.epoch))
         found = position.totals if position else Counts()
         must = {
             "records": len(log.records),
             "events_in": good.total() + broken,
-            "accepted": len(good),
-            "duplicates": good.total() - len(good),
+            "accepted": new,
+            "duplicates": good.total() - new,
             "rejected": broken,
         }
         yield from (
-            f"partition {number}: {name} is {getattr(found, name)}, must be {value}"
+            f"partition {number}, epoch {chapter.epoch}: {name} is {getattr(found, name)}, must be {value}"
             for name, value in must.items()
             if getattr(found, name) != value
         )
 
 
-def _quarantine_wrong(client: Client, topic: str, logs: Mapping[int, Log], epoch: int) -> Iterator[str]:
+def _quarantine_wrong(client: Client, topic: str, chapter: Chapter) -> Iterator[str]:
     """A row for each refused event, under its offset, and no other."""
     rows = client.query(
         "SELECT partition, offset, count() FROM quarantine FINAL "
         "WHERE topic = {topic:String} AND epoch = {epoch:UInt32} GROUP BY partition, offset",
-        {"topic": topic, "epoch": epoch},
+        {"topic": topic, "epoch": chapter.epoch},
     ).result_rows
-    must = Counter({(number, offset): count for number, log in logs.items() for offset, count in log.broken.items()})
-    yield from _differences("quarantine rows at", must, Counter({(row[0], row[1]): row[2] for row in rows}))
+    must = {(number, offset): count for number, log in chapter.logs.items() for offset, count in log.broken.items()}
+    yield from _differences("quarantine rows at", Counter(must), Counter({(row[0], row[1]): row[2] for row in rows}))
 
 
 def _differences(what: str, must: Counter[Any], found: Counter[Any]) -> Iterator[str]:

@@ -58,8 +58,7 @@ def live(life: WorkerLife) -> int:
     story = Story(Path(life.story))
     striker = Striker(life.strikes, story, life.name, life.clickhouse_pid)
     _observe(lambda inner: StrikingObserver(striker, story, life.name, inner))
-    if life.clock_shifts_s:
-        _shift_clock(life.clock_shifts_s)
+    _shift_clock(life.clock_shifts_s or (0.0,))
     if not life.prove_store:
         replace_name(worker_module, "prove_store", lambda _scratch: None)
     if life.mutation:

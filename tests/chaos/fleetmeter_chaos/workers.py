@@ -13,6 +13,8 @@ from typing import Any, Literal
 
 from fleetmeter_chaos.worker_life import WorkerLife
 
+ASLEEP_S = 2.1
+"""Longer than a session: a stopped worker's partitions are with others when it wakes."""
 State = Literal["running", "stopped", "ended"]
 
 
@@ -26,6 +28,10 @@ class Worker:
     ready_file: Path
     state: State = "running"
     exit_code: int | None = None
+    place: int = 0
+    """Whoever takes the place of a worker that died has its name in the consumer group, where workers have names."""
+    asleep_s: float = ASLEEP_S
+    """When it is stopped, it goes on after so long."""
     leaving: bool = False
     """Whether it was told to stop."""
 

@@ -79,9 +79,10 @@ class TamperedParts:
 
     @property
     def hits(self) -> int:
-        """How many system calls were tampered with so far."""
+        """How many system calls were tampered with so far; a death counts as one."""
         said = self.log.read_text(encoding="utf-8", errors="replace") if self.log.exists() else ""
-        return said.count("(INJECTED)") + said.count("(DELAYED)") + said.count("(INJECTED,DELAYED)")
+        killed = "+++ killed by" in said
+        return said.count("(INJECTED)") + said.count("(DELAYED)") + said.count("(INJECTED,DELAYED)") + killed
 
     def stop(self) -> None:
         """Let go. Twice is once."""

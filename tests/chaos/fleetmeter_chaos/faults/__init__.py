@@ -5,7 +5,8 @@ from typing import Final
 from fleetmeter_chaos.faults.fault import Fault, Scene
 from fleetmeter_chaos.faults.network import NETWORK_FAULTS
 from fleetmeter_chaos.faults.processes import PROCESS_FAULTS
+from fleetmeter_chaos.faults.renames import RENAME_FAULTS
 
-FAULTS: Final[dict[str, Fault]] = {**PROCESS_FAULTS, **NETWORK_FAULTS}
+FAULTS: Final[dict[str, Fault]] = {**PROCESS_FAULTS, **NETWORK_FAULTS, **RENAME_FAULTS}
 
 __all__ = ["FAULTS", "Fault", "Scene"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 from typing import Any, Protocol
 
@@ -14,7 +15,7 @@ from fleetmeter_chaos.workers import Worker
 
 
 class Scene(Protocol):
-    """A schedule that runs, as faults see it. All calls come from the schedule's own thread."""
+    """A schedule that runs, as faults see it. Its methods may be called from any thread."""
 
     story: Story
     proxy: Proxy
@@ -34,6 +35,26 @@ class Scene(Protocol):
 
     def later(self, seconds: float, call: Callable[[], None]) -> None:
         """Call it after so long, or when the schedule heals."""
+        ...
+
+    def aside(self, call: Callable[[], None]) -> None:
+        """Call it now, in a thread of its own; healing waits for it."""
+        ...
+
+    def healing(self) -> bool:
+        """Whether it is time to come to an end."""
+        ...
+
+    def ledger_folder(self) -> Path:
+        """Where ClickHouse makes the ledger's parts."""
+        ...
+
+    def table_partitions(self) -> list[int]:
+        """Those that commits of this schedule can go to."""
+        ...
+
+    def scratch_file(self, name: str) -> Path:
+        """A new file that is kept beside the story."""
         ...
 
 
