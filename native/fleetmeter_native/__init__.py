@@ -18,6 +18,7 @@ try:
         Ingested,
         blob_stats,
         explain_reason,
+        record_values,
     )
 except ModuleNotFoundError as error:
     if error.name != "fleetmeter_native._core":
@@ -29,4 +30,14 @@ except ModuleNotFoundError as error:
         name=error.name,
     ) from error
 
-__all__ = ["REASONS", "ArrowBatch", "ChunkFold", "Core", "Flush", "Ingested", "blob_stats", "explain_reason"]
+__all__ = [
+    "REASONS",
+    "ArrowBatch",
+    "ChunkFold",
+    "Core",
+    "Flush",
+    "Ingested",
+    "blob_stats",
+    "explain_reason",
+    "record_values",
+]

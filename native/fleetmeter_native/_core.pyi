@@ -4,7 +4,17 @@
 from collections.abc import Sequence
 from typing import Any, Final, final
 
-__all__ = ["REASONS", "ArrowBatch", "ChunkFold", "Core", "Flush", "Ingested", "blob_stats", "explain_reason"]
+__all__ = [
+    "REASONS",
+    "ArrowBatch",
+    "ChunkFold",
+    "Core",
+    "Flush",
+    "Ingested",
+    "blob_stats",
+    "explain_reason",
+    "record_values",
+]
 
 REASONS: Final[dict[int, str]]
 """Reason codes and their stable names, as in `fleetmeter_schemas.reasons`."""
@@ -16,6 +26,16 @@ def blob_stats(blob: bytes) -> dict[str, int]:
     """What a blob holds, without its hash key: sequenced_events, foreign_ids, append_day (days since 1970-01-01 of the
     newest append time of its ids), hours (how many distinct event hours its foreign ids have). The empty blob has
     zeros. ValueError for a damaged blob or one of another version."""
+
+def record_values(
+    records: bytes, count: int
+) -> tuple[list[bytes | None], int, list[tuple[int, list[tuple[str, bytes | None]]]]]:
+    """Reads the uncompressed records of a Kafka record batch (message format v2), `count` by its header.
+
+    Returns the values (None: a tombstone), how many bytes they have together, and (place in the list, headers) of each
+    record that has headers. ValueError names the record that is damaged, and how; then nothing of the batch can be
+    trusted.
+    """
 
 @final
 class Core:

@@ -24,6 +24,7 @@ mod intern;
 mod json_in;
 mod json_text;
 mod judge;
+mod kafka_records;
 mod keys;
 mod labels;
 pub mod outcome;

@@ -18,6 +18,7 @@ use crate::reasons::Reason;
 
 mod answers;
 mod fold;
+mod records;
 
 use answers::{Flush, Ingested};
 
@@ -304,5 +305,6 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<ArrowBatch>()?;
     module.add_class::<fold::ChunkFold>()?;
     module.add_function(wrap_pyfunction!(blob_stats, module)?)?;
+    module.add_function(wrap_pyfunction!(records::record_values, module)?)?;
     module.add_function(wrap_pyfunction!(explain_reason, module)?)
 }

@@ -36,6 +36,8 @@ class RecordBatch:
     crc: int
     """CRC-32C in the batch header, over the batch as the broker stored it."""
     values: list[bytes | None]
+    payload_bytes: int = 0
+    """Bytes of all values, as the records have them."""
     control: int = 0
     """Offsets taken by transaction markers."""
     aborted: int = 0

@@ -13,10 +13,12 @@ from dataclasses import dataclass
 
 from fleetmeter_jobs.errors import DamagedBatchError
 
-# base offset, length, partition leader epoch, magic, CRC, attributes, last offset delta, base timestamp, max timestamp
-_HEADER = struct.Struct(">qiibIhiqq")
+# base offset, length, partition leader epoch, magic, CRC, attributes, last offset delta, base timestamp, max timestamp,
+# producer's id, its epoch, base sequence, number of records
+_HEADER = struct.Struct(">qiibIhiqqqhii")
+HEADER_BYTES = _HEADER.size
+"""A batch's records, compressed or not, begin here."""
 _LENGTH_END = 12  # `length` counts the bytes after itself
-_SMALLEST = 61  # a batch without records
 _MAGIC_V2 = 2
 _LOG_APPEND_TIME = 0x08
 
@@ -33,6 +35,8 @@ class BatchHeader:
     """The broker's append time in epoch milliseconds."""
     log_append_time: bool
     """False: the batch was written while the topic had CreateTime, and `append_time_ms` is the producer's clock."""
+    records: int
+    """How many records the batch holds: fewer than `span` after compaction."""
 
     @property
     def span(self) -> int:
@@ -49,8 +53,8 @@ def split_batches(raw: bytes) -> Iterator[tuple[BatchHeader, memoryview]]:
     view = memoryview(raw)
     start = 0
     while len(view) - start >= _HEADER.size:
-        base, length, leader_epoch, magic, crc, attributes, last_delta, _, max_timestamp = _HEADER.unpack_from(
-            view, start
+        (base, length, leader_epoch, magic, crc, attributes, last_delta, _, max_timestamp, _, _, _, records) = (
+            _HEADER.unpack_from(view, start)
         )
         end = start + _LENGTH_END + length
         if magic != _MAGIC_V2:
@@ -58,10 +62,10 @@ def split_batches(raw: bytes) -> Iterator[tuple[BatchHeader, memoryview]]:
                 f"the record batch at offset {base} has message format v{magic}; "
                 "only v2 (Kafka 0.11 and newer) can be counted"
             )
-        if length < _SMALLEST - _LENGTH_END or last_delta < 0:
+        if length < HEADER_BYTES - _LENGTH_END or last_delta < 0 or records < 0:
             raise DamagedBatchError(
                 f"the record batch at offset {base} has an impossible header "
-                f"(length {length}, last offset delta {last_delta})"
+                f"(length {length}, last offset delta {last_delta}, {records} records)"
             )
         if end > len(view):
             return
@@ -72,6 +76,7 @@ def split_batches(raw: bytes) -> Iterator[tuple[BatchHeader, memoryview]]:
             crc=crc,
             append_time_ms=max_timestamp,
             log_append_time=bool(attributes & _LOG_APPEND_TIME),
+            records=records,
         )
         yield header, view[start:end]
         start = end

@@ -311,5 +311,5 @@ def _take_piece(fetched: FetchResult) -> Piece:
             break
         batches.append(batch)
         records += len(batch.values)
-        payload += sum(map(len, filter(None, batch.values)))
+        payload += batch.payload_bytes
     return Piece(batches, payload)

@@ -1,37 +1,45 @@
 """One RecordBatch per Kafka record batch, out of the raw bytes of a fetch response.
 
 Takes the place of aiokafka's `PartitionRecords`, which makes one object of eleven fields per record (170,000
-records/s); this makes one list of values per
-batch (about 1M records/s). The rule that decides which batches belong to aborted transactions is the same as there and
-in Kafka's own clients: a transactional
+records/s); this makes one list of values per batch, in native code (more than a million records/s). The rule that
+decides which batches belong to aborted transactions is the same as there and in Kafka's own clients: a transactional
 batch is aborted when the broker listed a transaction of its producer as aborted, starting at or before it, and no abort
 marker of that producer came since.
 """
 
 from __future__ import annotations
 
+import struct
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import cramjam
-from aiokafka.errors import CorruptRecordException, UnsupportedCodecError
+from aiokafka.codec import gzip_decode, lz4_decode, snappy_decode, zstd_decode
+from aiokafka.errors import UnsupportedCodecError
 from aiokafka.record.control_record import ABORT_MARKER, ControlRecord
 from aiokafka.record.default_records import DefaultRecordBatch
+from fleetmeter_native import record_values
 
 from fleetmeter_jobs.errors import DamagedBatchError, JobError, TopicRefusedError
 from fleetmeter_jobs.record_batch import RecordBatch
-from fleetmeter_jobs.transport.batch_header import BatchHeader, split_batches
+from fleetmeter_jobs.transport.batch_header import HEADER_BYTES, BatchHeader, split_batches
 from fleetmeter_jobs.transport.binary_mode import is_binary_mode, to_structured
 
+_DECODERS: dict[int, Callable[[bytes], bytes]] = {
+    DefaultRecordBatch.CODEC_GZIP: gzip_decode,
+    DefaultRecordBatch.CODEC_SNAPPY: snappy_decode,
+    DefaultRecordBatch.CODEC_LZ4: lz4_decode,
+    DefaultRecordBatch.CODEC_ZSTD: zstd_decode,
+}
 _UNDECODABLE = (
-    CorruptRecordException,
     UnsupportedCodecError,
     cramjam.DecompressionError,
     zlib.error,
+    struct.error,  # snappy: a block's length is cut off
     EOFError,  # gzip: cut off
     OSError,  # gzip: not gzip
-    ValueError,  # a header key that is no UTF-8
+    ValueError,  # a damaged record
 )
 
 
@@ -71,12 +79,12 @@ class LeanRecords:
             batch = DefaultRecordBatch(raw)
             if not batch.validate_crc():
                 raise DamagedBatchError(f"the record batch at offset {header.base_offset} fails its CRC check")
-            decoded = self._decode(header, batch)
+            decoded = self._decode(header, batch, raw)
             if header.next_offset > self.next_fetch_offset:
                 self.next_fetch_offset = header.next_offset
                 return decoded
 
-    def _decode(self, header: BatchHeader, batch: Any) -> RecordBatch:
+    def _decode(self, header: BatchHeader, batch: Any, raw: memoryview) -> RecordBatch:
         aborted = self._is_aborted(header, batch)
         first = max(header.base_offset, self.next_fetch_offset)
         left = max(header.next_offset - first, 0)
@@ -91,15 +99,18 @@ class LeanRecords:
                 "every replay"
             )
         try:
-            values = _values(batch)
+            values, payload_bytes = _values(batch.compression_type, raw[HEADER_BYTES:], header.records)
         except _UNDECODABLE as error:
             raise DamagedBatchError(
                 f"the record batch at offset {header.base_offset} can't be decoded: {error}"
             ) from error
         if len(values) != header.span:
             # Which offsets are gone is not known; handed on whole, so that the continuity check sees it.
-            return _batch(header, header.base_offset, values)
-        return _batch(header, first, values[first - header.base_offset :] if first > header.base_offset else values)
+            return _batch(header, header.base_offset, values, payload_bytes)
+        if first > header.base_offset:
+            values = values[first - header.base_offset :]
+            payload_bytes = sum(map(len, filter(None, values)))
+        return _batch(header, first, values, payload_bytes)
 
     def _is_aborted(self, header: BatchHeader, batch: Any) -> bool:
         while self._aborted_starts and self._aborted_starts[0][1] <= header.base_offset:
@@ -112,7 +123,13 @@ class LeanRecords:
 
 
 def _batch(
-    header: BatchHeader, base_offset: int, values: list[bytes | None], *, control: int = 0, aborted: int = 0
+    header: BatchHeader,
+    base_offset: int,
+    values: list[bytes | None],
+    payload_bytes: int = 0,
+    *,
+    control: int = 0,
+    aborted: int = 0,
 ) -> RecordBatch:
     return RecordBatch(
         base_offset=base_offset,
@@ -121,18 +138,22 @@ def _batch(
         leader_epoch=header.leader_epoch,
         crc=header.crc,
         values=values,
+        payload_bytes=payload_bytes,
         control=control,
         aborted=aborted,
     )
 
 
-def _values(batch: Any) -> list[bytes | None]:
-    # In one pass, so that each record object is gone before the next is made: half the time of a list of records.
-    return [_value_of(record) if record.headers else record.value for record in batch]
-
-
-def _value_of(record: Any) -> bytes | None:
-    if is_binary_mode(record.headers):
-        return to_structured(record.headers, record.value)
-    value: bytes | None = record.value
-    return value
+def _values(codec: int, records: memoryview, count: int) -> tuple[list[bytes | None], int]:
+    """The records' values, and how many bytes they have. Raises one of _UNDECODABLE."""
+    if codec == DefaultRecordBatch.CODEC_NONE:
+        uncompressed = bytes(records)
+    elif codec in _DECODERS:
+        uncompressed = _DECODERS[codec](bytes(records))
+    else:
+        raise UnsupportedCodecError(f"no codec has the number {codec}")
+    values, payload_bytes, with_headers = record_values(uncompressed, count)
+    for place, headers in with_headers:
+        if is_binary_mode(headers):
+            values[place] = to_structured(headers, values[place])
+    return values, payload_bytes
