@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from fleetmeter_producers.environment import kafka_from_environment
 from fleetmeter_producers.errors import ClientSettingsError
 from fleetmeter_producers.wire import EVENT_LIMIT_BYTES
 
@@ -115,6 +116,16 @@ class ClientSettings(BaseModel):
             if name in _NAMED:
                 raise ValueError(f"{name} is set through {_NAMED[name]}")
         return value
+
+    @classmethod
+    def from_environment(cls, **options: Any) -> Self:
+        """Settings whose `kafka` has what the FLEETMETER_KAFKA_* variables say of encryption and login.
+
+        They are those of the workers (docs/security.md). What `options` say wins, in `kafka` name by name. Raises
+        `ClientSettingsError` as `of`, and for variables that are none or have no effect.
+        """
+        kafka = {**kafka_from_environment(), **options.get("kafka", {})}
+        return cls.of(**{**options, "kafka": kafka})
 
     @classmethod
     def of(cls, **options: Any) -> Self:
