@@ -97,7 +97,9 @@ class ClientSettings(BaseModel):
         5.0, ge=0, le=600, description="How long a process that exits without `close` may wait for the broker."
     )
     kafka: dict[str, Annotated[str | int | float | bool, Field()]] = Field(
-        default_factory=dict, description="Further options of librdkafka, such as security.protocol."
+        default_factory=dict,
+        repr=False,  # it may hold passwords
+        description="Further options of librdkafka, such as security.protocol.",
     )
 
     @property

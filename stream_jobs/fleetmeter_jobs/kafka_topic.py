@@ -56,7 +56,8 @@ def describe_topic(access: KafkaAccess, name: str) -> KafkaTopic:
 class TopicIdentity:
     """The topic's id, over connections that stay open: a millisecond, so that it can be asked before every commit.
 
-    Whatever keeps a connection from being made again, a changed password too, is waited for; `describe_topic` tells why.
+    Whatever keeps a connection from being made again, a changed password too, is waited for; `describe_topic` tells
+    why.
     """
 
     def __init__(self, access: KafkaAccess, name: str) -> None:

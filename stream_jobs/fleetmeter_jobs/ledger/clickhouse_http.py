@@ -66,7 +66,7 @@ _ADVICE: Final = {
     242: "The table's replica has lost its Keeper; ClickHouse comes back to it by itself once Keeper answers.",
     243: "Free space on ClickHouse's disk.",
     252: "Merges don't keep up: let ClickHouse rest, or raise FLEETMETER_FLUSH_INTERVAL_S.",
-    497: "Grant the worker's user SELECT, INSERT, CREATE TABLE and DROP TABLE on the database.",
+    497: "Give the user the rights of sql/worker_grants.sql.",
     516: "Check FLEETMETER_CLICKHOUSE_USER and FLEETMETER_CLICKHOUSE_PASSWORD.",
 }
 _CODE: Final = re.compile(rb"Code: (\d+)\.")

@@ -1,16 +1,17 @@
-"""A local broker with the listeners of a production cluster: TLS, client certificates, logins."""
+"""A local broker with the listeners of a production cluster: TLS, client certificates, logins, and rights by user."""
 
 from __future__ import annotations
 
 import subprocess
 import uuid
 from base64 import urlsafe_b64encode
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from confluent_kafka.admin import AclBinding, AdminClient
 from fleetmeter_local.kafka.jars import kafka_jars
 from fleetmeter_local.kafka.properties import broker_settings, properties_text
 from fleetmeter_local.local import await_ready
@@ -23,6 +24,8 @@ from fleetmeter_doubles.certificates import Authority
 USER: Final = "meter"
 PASSWORD: Final = "pa=ss wo;rd$1"
 """With what quoting forgets somewhere: SCRAM's separators, a blank, what ends a line of JAAS."""
+UNPRIVILEGED: Final = ("fleetmeter-worker", "fleetmeter-producer")
+"""Users with the same password who may do nothing, until `SecuredKafka.allow` lets them. All others may do anything."""
 _MECHANISMS: Final = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 _LISTENERS: Final = {
     "OPEN": "PLAINTEXT",
@@ -46,6 +49,12 @@ class SecuredKafka:
     def bootstrap(self, listener: str) -> str:
         """host:port of a listener."""
         return f"{LOOPBACK}:{self.ports[listener]}"
+
+    def allow(self, rights: Iterable[AclBinding]) -> None:
+        """Give users these rights."""
+        admin = AdminClient({"bootstrap.servers": self.bootstrap("OPEN")})
+        for made in admin.create_acls(list(rights)).values():
+            made.result(60)
 
 
 @contextmanager
@@ -94,6 +103,9 @@ def _settings(folder: Path, ports: dict[str, int], authority: Authority) -> dict
         "ssl.truststore.type": "PEM",
         "ssl.truststore.location": str(authority.ca_file),
         "listener.name.mutual.ssl.client.auth": "required",
+        "ssl.principal.mapping.rules": "RULE:.*CN=([^,]*).*/$1/",
+        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        "super.users": f"User:ANONYMOUS;User:{USER};User:client",
     }
     for listener in ("login", "tlslogin"):
         prefix = f"listener.name.{listener}"
@@ -107,7 +119,8 @@ def _settings(folder: Path, ports: dict[str, int], authority: Authority) -> dict
 
 def _format(properties: Path, jars: str) -> None:
     scram = [
-        f'--add-scram={mechanism}=[name={USER},password="{PASSWORD}"]'
+        f'--add-scram={mechanism}=[name={user},password="{PASSWORD}"]'
+        for user in (USER, *UNPRIVILEGED)
         for mechanism in _MECHANISMS
         if mechanism.startswith("SCRAM")
     ]
