@@ -62,6 +62,12 @@ class RecordSender(Generic[Token]):
                 self._producer.produce(self._topic, value, key, on_delivery=self._on_delivery)
             except BufferError:
                 self._producer.poll(_QUEUE_FULL_WAIT_S)
+            except Exception as error:
+                # The producer may have ended for good in librdkafka's own thread. What for is still to be served.
+                self._producer.poll(0)
+                if self._problem is None:
+                    raise
+                raise self._undelivered() from error
             else:
                 break
         self._tokens[key].append(token)
@@ -91,8 +97,12 @@ class RecordSender(Generic[Token]):
             self._problem = words_of(error)
 
     def _on_error(self, error: Any) -> None:
-        """librdkafka keeps trying when a broker is away or refuses the login; the records' own error is a time-out."""
-        self._connection_problem = words_of(error)
+        """librdkafka keeps trying when a broker is away or refuses the login; the records' own error is a time-out. A
+        fatal error, such as a missing right to write, ends its producer."""
+        if error.fatal() and self._problem is None:
+            self._problem = words_of(error)
+        else:
+            self._connection_problem = words_of(error)
 
     def _undelivered(self) -> UndeliveredError:
         # What is still queued must not arrive after this was reported.

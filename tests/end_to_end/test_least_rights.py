@@ -100,6 +100,7 @@ def test_the_documented_rights_are_enough(
 
 def test_nobody_may_more_than_that(broker: SecuredKafka, secured: Secured) -> None:
     broker.allow(documented_rights(secured.pipeline.topic))
+    secured.pipeline.send(1)
     for user, command in ((WORKER, ("simulate", "--events", "100")), (PRODUCER, ("events", "show", "0/0"))):
         code, _, err = secured.command(*command, kafka_user=user)
         assert (code, "uthoriz" in err, "Traceback" in err) == (4, True, False), err
