@@ -40,7 +40,8 @@ class CountedLog:
         if self._read is None:
             raise KafkaUnavailableError(f"{self._tp.topic}-{self._tp.partition}: reading has not begun")
         partition, read, topic_id = self._read
-        if batches[0].leader_epoch != read.tail.leader_epoch:
+        # Before the first batch of all there is nothing to find again.
+        if read.tail.leader_epoch not in {-1, batches[0].leader_epoch}:
             await self._check(partition, read, topic_id)
         last = batches[-1]
         tail = replace(read.tail, next_offset=last.next_offset, leader_epoch=last.leader_epoch, crc=last.crc)

@@ -55,7 +55,8 @@ class ToyLog:
         time_ms = self._append_time_ms + base
         crc = base * 31 + 7 * self.leader_epoch
         following = base + span
-        self.batches.append(RecordBatch(base, following, time_ms, self.leader_epoch, crc, values, control, aborted))
+        header = base, following, time_ms, self.leader_epoch, crc
+        self.batches.append(RecordBatch(*header, values, control=control, aborted=aborted))
         self._deliver()
 
     def elect(self, *, lacking: int = 0) -> None:
