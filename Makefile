@@ -17,7 +17,7 @@ VENV_READY := $(VENV)/.made
 DEPENDENCIES_READY := $(VENV)/.dependencies-installed
 BUILD_READY := $(VENV)/.fleetmeter-built
 
-.PHONY: demo test check format bench chaos setup lock clean help
+.PHONY: demo test check format bench chaos chaos-deterministic setup lock clean help
 
 demo: setup engines ## Simulate a fleet, count its events exactly, and show the reconciliation (about a minute)
 	@$(VENV)/bin/fleetmeter demo
@@ -45,6 +45,9 @@ bench: setup engines ## Print the throughput of the native core and of a worker 
 chaos: setup engines ## Break everything on purpose and show that nothing is lost or counted twice (SCHEDULES=20 SEED=s)
 	@$(VENV_PYTHON) tests/chaos/run.py --schedules $(or $(SCHEDULES),20) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
+chaos-deterministic: setup ## Play interleavings of the commit in one process, without engines (SCHEDULES=2000 SEED=s)
+	@$(VENV_PYTHON) tests/chaos/run_deterministic.py $(if $(SCHEDULES),--schedules $(SCHEDULES)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
 setup: $(BUILD_READY) ## Make .venv with the pinned dependencies and the native core (does nothing when all is current)
 
 lock: ## Pin the dependencies again (needs uv: pipx install uv)
@@ -58,7 +61,7 @@ clean: ## Remove the environment, build products and caches (never .fleetmeter, 
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help: ## Show this
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: engines
 engines:

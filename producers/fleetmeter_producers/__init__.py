@@ -11,7 +11,6 @@ from fleetmeter_producers.errors import (
     ClientSettingsError,
     OutboxFullError,
     ProducerError,
-    SpoolError,
     TraceError,
     UndeliveredError,
 )
@@ -28,7 +27,6 @@ __all__ = [
     "OutboxFullError",
     "Pending",
     "ProducerError",
-    "SpoolError",
     "TraceError",
     "UndeliveredError",
     "UsageClient",

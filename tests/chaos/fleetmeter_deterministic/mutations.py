@@ -1,0 +1,270 @@
+"""The protocol with one piece taken out. Each of these must make the campaign fail: a campaign that can't, proves
+nothing.
+
+They replace names of production modules while they are in force; production code knows nothing of them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, fields, replace
+from typing import Any, cast
+from unittest import mock
+
+from faust.types import TP
+from fleetmeter_jobs import processor
+from fleetmeter_jobs.counted_log import CountedLog
+from fleetmeter_jobs.ledger.commit import Commit
+from fleetmeter_jobs.ledger.position import Counts, PartitionId, Position
+from fleetmeter_jobs.ledger.store import Guard, LedgerRows, LedgerStore, PositionIs
+from fleetmeter_jobs.partition_ledger import PartitionLedger
+
+from fleetmeter_deterministic.consumer import SimConsumer
+from fleetmeter_deterministic.light_ledger import Block, LightBody, LightLedger
+
+# The package has a function of this name.
+_commit = importlib.import_module("fleetmeter_jobs.ledger.commit")
+_compare_and_swap = _commit.compare_and_swap
+
+_MARKER, _BLOB = 1, 2
+Patch = Callable[[], AbstractContextManager[object]]
+Insert = tuple[LedgerRows, Guard, str]
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """One piece less."""
+
+    name: str
+    without: str
+    patch: Patch
+    flavour: str = "mixed"
+    """The kind of schedules that notice it soonest."""
+
+
+class _Store:
+    """A store whose inserts are changed on their way; everything else is passed on."""
+
+    def __init__(self, store: LedgerStore) -> None:
+        self._store = store
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+
+def _with_inserts(change: Callable[[LedgerRows, Guard, str], list[Insert]]) -> Patch:
+    """Each insert of a commit becomes several, one after the other."""
+
+    class Changing(_Store):
+        def insert(self, rows: LedgerRows, guard: Guard, token: str) -> None:
+            for one in change(rows, guard, token):
+                self._store.insert(*one)
+
+    return lambda: _swapping(lambda store, *args: _compare_and_swap(Changing(store), *args))
+
+
+def _swapping(swap: Callable[..., Any]) -> AbstractContextManager[object]:
+    return mock.patch.object(_commit, "compare_and_swap", swap)
+
+
+def _body(rows: LedgerRows) -> Block:
+    return cast("LightBody", rows.body).blocks[0]
+
+
+def _rows(*blocks: Block, cut_is_seen: bool = True) -> LedgerRows:
+    return LedgerRows(sum(len(block.extra) for block in blocks), cast("Any", LightBody(blocks, cut_is_seen)))
+
+
+def _only(block: Block, kind: int, *, usage: bool = False) -> Block:
+    return replace(
+        block, extra=tuple(row for row in block.extra if row["row_kind"] == kind), usage=block.usage if usage else None
+    )
+
+
+def _without(block: Block, kind: int) -> Block:
+    return replace(block, extra=tuple(row for row in block.extra if row["row_kind"] != kind))
+
+
+def _filled(block: Block) -> bool:
+    return bool(block.extra) or block.usage is not None
+
+
+def _apart(first: Block, second: Block, guard: Guard, then: Guard, token: str) -> list[Insert]:
+    both = [(first, guard, f"{token}/1"), (second, then, f"{token}/2")]
+    return [(_rows(block), on, name) for block, on, name in both if _filled(block)]
+
+
+def _marker_after(rows: LedgerRows, guard: Guard, token: str) -> list[Insert]:
+    block = _body(rows)
+    return _apart(_without(block, _MARKER), _only(block, _MARKER), guard, guard, token)
+
+
+def _blobs_before(rows: LedgerRows, guard: Guard, token: str) -> list[Insert]:
+    block = _body(rows)
+    return _apart(_only(block, _BLOB), _without(block, _BLOB), guard, guard, token)
+
+
+def _blobs_after(rows: LedgerRows, guard: Guard, token: str) -> list[Insert]:
+    block = _body(rows)
+    (marker,) = _only(block, _MARKER).extra
+    moved = replace(cast("PositionIs", guard), offset=marker["next_offset"])
+    return _apart(_without(block, _BLOB), _only(block, _BLOB), guard, moved, token)
+
+
+def _two_record_batches(rows: LedgerRows, guard: Guard, token: str) -> list[Insert]:
+    block = _body(rows)
+    usage = replace(block, extra=())
+    rest = replace(block, usage=None)
+    return [(_rows(*filter(_filled, (usage, rest)), cut_is_seen=False), guard, token)]
+
+
+def _blobs_lost(rows: LedgerRows, guard: Guard, token: str) -> list[Insert]:
+    return [(_rows(_without(_body(rows), _BLOB)), guard, token)]
+
+
+def _no_guard() -> AbstractContextManager[object]:
+    return mock.patch.object(LightLedger, "_holds", return_value=True)
+
+
+def _no_token() -> AbstractContextManager[object]:
+    numbers = itertools.count()
+    return mock.patch.object(Commit, "token", lambda commit, _attempt: f"{commit.first_offset} {next(numbers)}")
+
+
+def _raised_on_error() -> AbstractContextManager[object]:
+    def swap(store: LedgerStore, rows: Any, guard: Any, token_of: Callable[[int], str], *args: Any) -> Any:
+        failed = [0]
+
+        class Counting(_Store):
+            def insert(self, *insert: Any) -> None:
+                failed[0] += 1
+                self._store.insert(*insert)
+                failed[0] -= 1
+
+        return _compare_and_swap(Counting(store), rows, guard, lambda attempt: token_of(attempt + failed[0]), *args)
+
+    return _swapping(swap)
+
+
+def _never_raised() -> AbstractContextManager[object]:
+    def swap(store: Any, rows: Any, guard: Any, token_of: Callable[[int], str], *args: Any) -> Any:
+        return _compare_and_swap(store, rows, guard, lambda _attempt: token_of(0), *args)
+
+    return _swapping(swap)
+
+
+def _no_read_back() -> AbstractContextManager[object]:
+    """An insert that is "done" is taken for committed."""
+
+    def swap(store: LedgerStore, rows: Any, guard: Any, token_of: Any, read: Any, *args: Any) -> Any:
+        flush: Commit = read.args[1]
+        done = [False]
+
+        class Noting(_Store):
+            def insert(self, *insert: Any) -> None:
+                self._store.insert(*insert)
+                done[0] = True
+
+        believe = lambda: _as_if_committed(flush) if done[0] else flush.previous  # noqa: E731
+        return _compare_and_swap(Noting(store), rows, guard, token_of, believe, *args)
+
+    return _swapping(swap)
+
+
+def _as_if_committed(flush: Commit) -> Position:
+    before = flush.previous
+    totals = {
+        each.name: getattr(before.totals, each.name) + getattr(flush.counts, each.name) for each in fields(Counts)
+    }
+    return replace(
+        before,
+        next_offset=flush.next_offset,
+        tail=flush.tail,
+        totals=Counts(**totals),
+        commits=before.commits + 1,
+        watermark_us=max(before.watermark_us, flush.watermark_us),
+    )
+
+
+def _no_check_at_start() -> AbstractContextManager[object]:
+    async def believe(log: CountedLog, partition: PartitionId, position: Position, topic_id: str) -> None:
+        log._read = partition, position, topic_id
+
+    return mock.patch.object(CountedLog, "begin", believe)
+
+
+class _OldBounds:
+    """A consumer whose logs have the bounds that it told last."""
+
+    def __init__(self, consumer: SimConsumer, told: Mapping[tuple[SimConsumer, TP], tuple[int, int]]) -> None:
+        self._consumer, self._told = consumer, told
+
+    async def log_bounds(self, tp: TP) -> tuple[int, int]:
+        return self._told[self._consumer, tp]
+
+    async def header_at(self, tp: TP, offset: int) -> Any:
+        return await self._consumer.header_at(tp, offset)
+
+
+@contextmanager
+def _old_bounds() -> Iterator[None]:
+    """The log's bounds are those from before the ledger was asked for the position."""
+    ask, begin = SimConsumer.log_bounds, CountedLog.begin
+    told: dict[tuple[SimConsumer, TP], tuple[int, int]] = {}
+
+    async def remembering(consumer: SimConsumer, tp: TP) -> tuple[int, int]:
+        told[consumer, tp] = bounds = await ask(consumer, tp)
+        return bounds
+
+    async def begin_with_old(log: Any, *args: Any) -> None:
+        consumer, log._kafka = log._kafka, _OldBounds(log._kafka, told)
+        try:
+            await begin(log, *args)
+        finally:
+            log._kafka = consumer
+
+    with (
+        mock.patch.object(SimConsumer, "log_bounds", remembering),
+        mock.patch.object(CountedLog, "begin", begin_with_old),
+    ):
+        yield
+
+
+def _no_check_of_leaders() -> AbstractContextManager[object]:
+    async def believe(_log: CountedLog, _batches: object) -> None:
+        return
+
+    return mock.patch.object(CountedLog, "go_on", believe)
+
+
+def _no_check_of_topic() -> AbstractContextManager[object]:
+    return mock.patch.object(PartitionLedger, "_expect_topic")
+
+
+def _no_continuity() -> AbstractContextManager[object]:
+    return mock.patch.object(processor, "continue_from", lambda _position, batches: list(batches))
+
+
+MUTATIONS: Mapping[str, Mutation] = {
+    each.name: each
+    for each in (
+        Mutation("guard", "the guard: an insert looks at no position", _no_guard, "zombies"),
+        Mutation("token", "the token: each insert has a name of its own", _no_token),
+        Mutation("raised-on-error", "the attempt rule: an error raises the attempt too", _raised_on_error),
+        Mutation("never-raised", "the attempt rule: a ghost does not raise the attempt", _never_raised),
+        Mutation("read-back", "the read-back: done is taken for committed", _no_read_back),
+        Mutation("marker", "the marker's place: it comes in an insert of its own", _with_inserts(_marker_after)),
+        Mutation("one-batch", "the one record batch: there are two, in a stream", _with_inserts(_two_record_batches)),
+        Mutation("blobs-before", "the identities' place: an insert of their own, before", _with_inserts(_blobs_before)),
+        Mutation("blobs-after", "the identities' place: an insert of their own, after", _with_inserts(_blobs_after)),
+        Mutation("check-at-start", "the check of topic and tail at the start", _no_check_at_start, "logs"),
+        Mutation("old-bounds", "the log's bounds are asked before the position, and not again", _old_bounds),
+        Mutation("check-of-leaders", "the check of the log under another leader", _no_check_of_leaders, "logs"),
+        Mutation("check-of-topic", "the check of the topic's id before a commit", _no_check_of_topic, "logs"),
+        Mutation("continuity", "trimming, and the look for gaps", _no_continuity),
+        Mutation("identities", "the identities: none are inserted", _with_inserts(_blobs_lost)),
+    )
+}
