@@ -11,6 +11,7 @@ from fleetmeter_producers.errors import (
     ClientSettingsError,
     OutboxFullError,
     ProducerError,
+    SpoolError,
     TraceError,
     UndeliveredError,
 )
@@ -27,6 +28,7 @@ __all__ = [
     "OutboxFullError",
     "Pending",
     "ProducerError",
+    "SpoolError",
     "TraceError",
     "UndeliveredError",
     "UsageClient",

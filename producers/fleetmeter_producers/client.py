@@ -3,9 +3,9 @@
     client = UsageClient("kafka:9092", source="urn:example:eu-1:diffusion-7")
     client.emit("acct-42", GenerationV1(model="llada-8b-instruct", generation_mode="diffusion", output_tokens=128))
 
-`emit` checks the event, gives it an id, puts it into the outbox and returns; it never touches the network. A background
-thread sends, and sends again until the broker has acknowledged. Events that wait are lost with the process, as long as
-the outbox is the one in memory; `close` waits for them.
+`emit` checks the event, gives it an id, writes it into the spool (files of this machine) and returns; it never touches
+the network. A background thread sends, and sends again until the broker has acknowledged. What a killed process left in
+the spool is sent by the next client of the same source on the same machine, with the ids that it had.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from fleetmeter_schemas.reasons import Reason
 from fleetmeter_producers.errors import ClientClosedError, OutboxFullError
 from fleetmeter_producers.incarnation import Incarnation
 from fleetmeter_producers.kafka import Connect, connect
-from fleetmeter_producers.outbox import MemoryOutbox, Outbox, Pending
+from fleetmeter_producers.outbox import Outbox, Pending
+from fleetmeter_producers.outbox_choice import outbox_opener
 from fleetmeter_producers.sender import Sender
 from fleetmeter_producers.settings import ClientSettings
 from fleetmeter_producers.wire import encode_event, micros_of
@@ -46,7 +47,9 @@ class ClientStats:
 
     `emitted` events got an id and were accepted; `delivered` ones the broker has acknowledged; `dropped` ones are lost,
     because the outbox was full and the policy says so. `failed_deliveries` counts tries that were repeated.
-    `pending_bytes` includes the outbox's bookkeeping. `last_error` is None when the last delivery succeeded.
+    `pending_bytes` includes the outbox's bookkeeping. `recovered` events were found in the spools of processes that
+    ended before they could send them. `damaged` ones were accepted and lost, because the disk did not give them back.
+    `last_error` is None when the last delivery succeeded.
     """
 
     incarnation: str
@@ -56,6 +59,8 @@ class ClientStats:
     failed_deliveries: int
     pending_events: int
     pending_bytes: int
+    recovered: int
+    damaged: int
     last_error: str | None
 
 
@@ -65,10 +70,11 @@ class UsageClient:
     `source` names the producer, such as a server: (source, id) is an event's identity, and the source decides the
     Kafka partition. Ids are `<ULID>-<sequence>`; a forked child goes on under a ULID of its own with an empty outbox,
     and its parent keeps what the parent accepted. (A snapshot of a virtual machine can't be noticed: make the client
-    after the restore.)
+    after the restore.) Processes may share a source and a spool folder: each writes files of its own.
 
-    `open_outbox` makes the outbox, once for each process; `connect` the Kafka producer, when the first event comes.
-    Raises `EventRejected` for a source that the contract does not allow, `ClientSettingsError` for bad settings.
+    `open_outbox` makes the outbox, once for each process, instead of what the settings tell; `connect` the Kafka
+    producer, when there is a first event to send. Raises `EventRejected` for a source that the contract does not allow,
+    `ClientSettingsError` for bad settings, also for a spool folder that can't be written.
     """
 
     def __init__(
@@ -86,7 +92,7 @@ class UsageClient:
         self.settings = settings or ClientSettings()
         self._config = self.settings.librdkafka(bootstrap)
         self._connect = connect
-        self._open_outbox = open_outbox or (lambda: MemoryOutbox(self.settings.outbox_limit_bytes))
+        self._open_outbox = open_outbox or outbox_opener(self.settings, source, topic)
         self._append_wait_s = self.settings.when_full_wait_s if self.settings.when_full == "block" else 0.0
         self._closed = False
         if self.settings.kafka:
@@ -96,6 +102,9 @@ class UsageClient:
             model.model_rebuild()  # their validators are built lazily: now, and not in the first request
         self._begin()
         _open_clients.add(self)
+        if self._outbox.has_orphans():
+            with self._lock:
+                self._start_sender()
 
     def _begin(self) -> None:
         """What a process has for itself; nothing of it survives a fork."""
@@ -159,7 +168,8 @@ class UsageClient:
     def close(self, timeout_s: float = 10.0) -> Pending:
         """Accept nothing more, drain for at most `timeout_s`, and stop the thread. Closing again does nothing more.
 
-        Returns what the broker has not acknowledged: with the outbox in memory, those events are lost with the client.
+        Returns what the broker has not acknowledged. In the spool it waits for the next client of this source; with
+        the outbox in memory it is lost.
         """
         with self._lock:
             first, self._closed = not self._closed, True
@@ -169,17 +179,20 @@ class UsageClient:
             return self._outbox.pending()
         _open_clients.discard(self)
         self.flush(timeout_s)
-        if self._sender is not None:
-            self._sender.stop(_STOP_WAIT_S)
+        stopped = self._sender is None or self._sender.stop(_STOP_WAIT_S)
         left = self._outbox.pending()
         if left.events:
             _logger.error(
-                "closing the client of %s: the broker has not acknowledged %d events (%d bytes); last error: %s",
+                "closing the client of %s: the broker has not acknowledged %d events (%d bytes), which %s; "
+                "last error: %s",
                 self._source,
                 left.events,
                 left.bytes,
+                "wait in the spool" if self.settings.outbox == "spool" else "are lost",
                 self.stats().last_error,
             )
+        if stopped:
+            self._outbox.close()
         return left
 
     def stats(self) -> ClientStats:
@@ -193,6 +206,8 @@ class UsageClient:
             failed_deliveries=sender.failed_deliveries if sender else 0,
             pending_events=pending.events,
             pending_bytes=pending.bytes,
+            recovered=self._outbox.recovered,
+            damaged=self._outbox.damaged,
             last_error=sender.last_error if sender else None,
         )
 
@@ -236,7 +251,7 @@ class UsageClient:
 
     def _refuse(self, event_id: str) -> None:
         pending = self._outbox.pending()
-        problem = (
+        problem = self._outbox.trouble or (
             f"the outbox of {self._source} is full: {pending.events} events ({pending.bytes} bytes) wait for Kafka "
             f"({self._sender.last_error if self._sender and self._sender.last_error else 'which is too slow'})"
         )
@@ -254,6 +269,7 @@ class UsageClient:
     def _restart(self) -> None:
         """Begin anew in a forked child; what the parent accepted the parent sends."""
         sender = self._sender
+        self._outbox.abandon()
         self._begin()
         if sender is not None:
             sender.abandon()

@@ -5,6 +5,7 @@
     ├── ClientClosedError          input      emit after close
     ├── OutboxFullError            kafka      retryable: there is no room for the event (policies `raise` and `block`)
     ├── UndeliveredError           kafka      retryable: the broker did not acknowledge everything that was sent
+    ├── SpoolError                 input      a folder is no spool, or can't be read
     └── TraceError                 input      a trace file can't be read; names the line and the column
 
 What the event contract refuses raises `fleetmeter_schemas.EventRejected`, wherever it is found.
@@ -51,6 +52,12 @@ class UndeliveredError(ProducerError):
 
     domain: ClassVar[Domain] = "kafka"
     retryable: ClassVar[bool] = True
+
+
+class SpoolError(ProducerError):
+    """A folder that was named is no spool, or can't be read. The message names it."""
+
+    domain: ClassVar[Domain] = "input"
 
 
 class TraceError(ProducerError):

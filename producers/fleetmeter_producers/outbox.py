@@ -33,6 +33,13 @@ class Pending(NamedTuple):
 class Outbox(Protocol):
     """The contract. All methods may be called from any thread; none touches the network."""
 
+    trouble: str | None
+    """Why the last event could not be kept, if it was not for lack of room."""
+    recovered: int
+    """Events of earlier processes that were found and are sent."""
+    damaged: int
+    """Events that were accepted and can't be read any more."""
+
     def append(self, value: bytes, wait_s: float) -> bool:
         """Accept an event, waiting up to `wait_s` for room. False: there was none, and nothing was kept."""
 
@@ -55,11 +62,23 @@ class Outbox(Protocol):
     def pending(self) -> Pending:
         """What was accepted and not yet acknowledged."""
 
+    def has_orphans(self) -> bool:
+        """Whether earlier processes left something that `take` will find."""
+
+    def close(self) -> None:
+        """Nothing more will be asked of it: let go of what it holds. What outlives the process stays."""
+
+    def abandon(self) -> None:
+        """In a forked child: let go of what belongs to the parent, and leave it as it is."""
+
 
 class MemoryOutbox:
     """An outbox in memory, bounded by bytes (values and bookkeeping). It lives and dies with the process."""
 
     def __init__(self, limit_bytes: int) -> None:
+        self.trouble: str | None = None
+        self.recovered = 0
+        self.damaged = 0
         self._limit_bytes = limit_bytes
         self._lock = threading.Lock()
         self._work = threading.Condition(self._lock)  # for take
@@ -119,3 +138,12 @@ class MemoryOutbox:
     def pending(self) -> Pending:
         with self._lock:
             return Pending(len(self._kept), self._bytes)
+
+    def has_orphans(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        """There is nothing to let go of."""
+
+    def abandon(self) -> None:
+        """The memory is the child's own."""

@@ -44,11 +44,12 @@ class RecordSender(Generic[Token]):
         self._bootstrap = bootstrap
         self._topic = topic
         self._on_acknowledged = on_acknowledged
-        self._producer = connect(settings.librdkafka(bootstrap))
+        self._producer = connect({**settings.librdkafka(bootstrap), "error_cb": self._on_error})
         # A key's records go to one partition, whose reports come in the order of sending. A queue of tokens for each
         # key is several times cheaper than a callback of its own for each record.
         self._tokens: defaultdict[bytes, deque[Token]] = defaultdict(deque)
         self._problem: str | None = None
+        self._connection_problem: str | None = None
         self.sent = 0
         self.acknowledged = 0
 
@@ -61,6 +62,12 @@ class RecordSender(Generic[Token]):
                 self._producer.produce(self._topic, value, key, on_delivery=self._on_delivery)
             except BufferError:
                 self._producer.poll(_QUEUE_FULL_WAIT_S)
+            except Exception as error:
+                # The producer may have ended for good in librdkafka's own thread. What for is still to be served.
+                self._producer.poll(0)
+                if self._problem is None:
+                    raise
+                raise self._undelivered() from error
             else:
                 break
         self._tokens[key].append(token)
@@ -89,12 +96,21 @@ class RecordSender(Generic[Token]):
         elif self._problem is None:
             self._problem = words_of(error)
 
+    def _on_error(self, error: Any) -> None:
+        """librdkafka keeps trying when a broker is away or refuses the login; the records' own error is a time-out. A
+        fatal error, such as a missing right to write, ends its producer."""
+        if error.fatal() and self._problem is None:
+            self._problem = words_of(error)
+        else:
+            self._connection_problem = words_of(error)
+
     def _undelivered(self) -> UndeliveredError:
         # What is still queued must not arrive after this was reported.
         self._producer.purge()
         self._producer.poll(0)
+        connection = f" (of the connection: {self._connection_problem})" if self._connection_problem else ""
         return UndeliveredError(
             f"{self._bootstrap} acknowledged {self.acknowledged} of {self.sent} records for {self._topic}; the first "
-            f"problem was: {self._problem or 'reports are missing'}. Whether the others arrived is not known; the same "
-            "events sent again are not counted twice."
+            f"problem was: {self._problem or 'reports are missing'}{connection}. Whether the others arrived is not "
+            "known; the same events sent again are not counted twice."
         )

@@ -74,11 +74,13 @@ class Sender:
         self._hurried.set()
         self._outbox.wake()
 
-    def stop(self, wait_s: float) -> None:
-        """Stop sending, waiting up to `wait_s` for the thread. What is not acknowledged stays in the outbox."""
+    def stop(self, wait_s: float) -> bool:
+        """Stop sending, waiting up to `wait_s` for the thread; False if it has not ended by then. What is not
+        acknowledged stays in the outbox."""
         self._stopping.set()
         self._outbox.wake()
         self._thread.join(wait_s)
+        return not self._thread.is_alive()
 
     def abandon(self) -> None:
         """Forget the parent's producer in a forked child: its threads don't exist here, and destroying it would wait

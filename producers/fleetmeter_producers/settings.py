@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from fleetmeter_producers.environment import kafka_from_environment
 from fleetmeter_producers.errors import ClientSettingsError
 from fleetmeter_producers.wire import EVENT_LIMIT_BYTES
 
@@ -48,8 +50,28 @@ class ClientSettings(BaseModel):
 
     linger_ms: int = Field(20, ge=0, le=60_000, description="How long a record waits for company in its batch.")
     compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = Field("lz4", description="Of record batches.")
-    outbox_limit_bytes: int = Field(
-        64 * _MIB, ge=_MIB, description="Memory for events that the broker has not acknowledged yet."
+    outbox: Literal["spool", "memory"] = Field(
+        "spool",
+        description="Where events wait for the broker's acknowledgement. `spool`: in files, which outlive the process. "
+        "`memory`: what waits is lost with the process.",
+    )
+    spool_dir: Path | None = Field(
+        None,
+        description="Folder of spools; FLEETMETER_SPOOL_DIR, or fleetmeter/spool in the user's state directory, if not "
+        "given. It must be on a local disk, and the same when the process starts again.",
+    )
+    spool_sync: bool = Field(
+        False,
+        description="Also survive a loss of power: `emit` then waits for the disk. Without, only kill -9 and the like.",
+    )
+    spool_reserve_bytes: int = Field(
+        256 * _MIB, ge=0, description="So much of the disk is left free, whatever outbox_limit_bytes says."
+    )
+    outbox_limit_bytes: int | None = Field(
+        None,
+        ge=_MIB,
+        description="For events that the broker has not acknowledged yet: 4 GiB of disk (spool) or 64 MiB of memory if "
+        "not given.",
     )
     when_full: Literal["drop_newest", "raise", "block"] = Field(
         "drop_newest",
@@ -75,8 +97,17 @@ class ClientSettings(BaseModel):
         5.0, ge=0, le=600, description="How long a process that exits without `close` may wait for the broker."
     )
     kafka: dict[str, Annotated[str | int | float | bool, Field()]] = Field(
-        default_factory=dict, description="Further options of librdkafka, such as security.protocol."
+        default_factory=dict,
+        repr=False,  # it may hold passwords
+        description="Further options of librdkafka, such as security.protocol.",
     )
+
+    @property
+    def outbox_bytes(self) -> int:
+        """The outbox's limit, as given or by its kind."""
+        if self.outbox_limit_bytes is not None:
+            return self.outbox_limit_bytes
+        return 4096 * _MIB if self.outbox == "spool" else 64 * _MIB
 
     @field_validator("kafka")
     @classmethod
@@ -87,6 +118,16 @@ class ClientSettings(BaseModel):
             if name in _NAMED:
                 raise ValueError(f"{name} is set through {_NAMED[name]}")
         return value
+
+    @classmethod
+    def from_environment(cls, **options: Any) -> Self:
+        """Settings whose `kafka` has what the FLEETMETER_KAFKA_* variables say of encryption and login.
+
+        They are those of the workers (docs/security.md). What `options` say wins, in `kafka` name by name. Raises
+        `ClientSettingsError` as `of`, and for variables that are none or have no effect.
+        """
+        kafka = {**kafka_from_environment(), **options.get("kafka", {})}
+        return cls.of(**{**options, "kafka": kafka})
 
     @classmethod
     def of(cls, **options: Any) -> Self:

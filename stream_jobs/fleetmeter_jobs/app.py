@@ -11,6 +11,7 @@ import faust
 from faust.app.base import BootStrategy
 from faust.types import TP
 
+from fleetmeter_jobs.kafka_access import KafkaAccess
 from fleetmeter_jobs.partitions import Partitions
 from fleetmeter_jobs.record_batch import Fetch
 from fleetmeter_jobs.settings import Settings
@@ -32,6 +33,8 @@ class UsageApp(faust.App):  # type: ignore[misc]
     """Faust, with the transport of this package."""
 
     BootStrategy = _ReadOnlyBoot
+    kafka_access: KafkaAccess
+    """How the consumer reaches the brokers. Faust is told their addresses, too, and shows them."""
 
     def _new_transport(self) -> BatchTransport:
         return BatchTransport(self.conf.broker_consumer, self)
@@ -47,7 +50,7 @@ class UsageApp(faust.App):  # type: ignore[misc]
 
 def build_app(settings: Settings) -> UsageApp:
     """The app without its agent; `count_with` adds it. Must be called in the running event loop."""
-    return UsageApp(
+    app = UsageApp(
         settings.consumer_group,
         loop=asyncio.get_running_loop(),
         broker=";".join(f"kafka://{address.strip()}" for address in settings.kafka_bootstrap.split(",")),
@@ -68,6 +71,8 @@ def build_app(settings: Settings) -> UsageApp:
         store="memory://",
         web_enabled=False,
     )
+    app.kafka_access = settings.kafka_access
+    return app
 
 
 def count_with(app: UsageApp, settings: Settings, partitions: Partitions) -> None:

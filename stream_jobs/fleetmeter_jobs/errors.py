@@ -3,6 +3,7 @@
     JobError                       domain, retryable; the message says what happened, where, and what to do
     ├── SettingsError              input      a FLEETMETER_* variable or option is unknown or has a bad value
     ├── KafkaUnavailableError      kafka      retryable: the broker does not answer
+    ├── KafkaAccessError           kafka      the broker refuses the login, or has a certificate that is not trusted
     ├── TopicMissingError          kafka      retryable: there is no such topic (yet)
     ├── TopicReplacedError         kafka      retryable: another topic has the name now; the next look says what to do
     ├── TopicRefusedError          kafka      the topic can't be counted exactly as it is configured
@@ -46,6 +47,17 @@ class KafkaUnavailableError(JobError):
 
     domain: ClassVar[Domain] = "kafka"
     retryable: ClassVar[bool] = True
+
+
+class KafkaAccessError(JobError):
+    """The broker refuses the login or the client's certificate, or its own certificate is not trusted.
+
+    The same settings fail again until somebody changes the broker. So a worker that starts ends, as with a wrong
+    password for ClickHouse; one that counts goes on with the connections that it has.
+    """
+
+    domain: ClassVar[Domain] = "kafka"
+    mendable: ClassVar[bool] = True
 
 
 class TopicMissingError(JobError):

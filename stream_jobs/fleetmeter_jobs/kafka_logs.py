@@ -12,6 +12,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from fleetmeter_jobs.errors import KafkaUnavailableError
+from fleetmeter_jobs.kafka_access import KafkaAccess
 from fleetmeter_jobs.transport.batch_header import BatchHeader
 from fleetmeter_jobs.transport.lean_fetcher import LeanConsumer
 
@@ -27,16 +28,16 @@ class KafkaLog:
     """The offset after the last one that may be counted now (records of open transactions may not)."""
 
 
-def log_bounds(bootstrap: str, topic: str, partitions: Iterable[int]) -> dict[int, KafkaLog]:
+def log_bounds(access: KafkaAccess, topic: str, partitions: Iterable[int]) -> dict[int, KafkaLog]:
     """Where each log begins and ends. Raises KafkaUnavailableError."""
 
     async def ask(consumer: LeanConsumer) -> dict[int, KafkaLog]:
         return {n: KafkaLog(*await consumer.log_bounds(TopicPartition(topic, n))) for n in partitions}
 
-    return _with_consumer(bootstrap, ask)
+    return _with_consumer(access, ask)
 
 
-def headers_before(bootstrap: str, topic: str, offsets: Mapping[int, int]) -> dict[int, BatchHeader | None]:
+def headers_before(access: KafkaAccess, topic: str, offsets: Mapping[int, int]) -> dict[int, BatchHeader | None]:
     """By partition, the header of the record batch that holds the offset before the given one; None where the log has
     none there. Raises KafkaUnavailableError."""
 
@@ -48,13 +49,13 @@ def headers_before(bootstrap: str, topic: str, offsets: Mapping[int, int]) -> di
             headers[partition] = await consumer.header_at(tp, offset - 1) if start < offset <= end else None
         return headers
 
-    return _with_consumer(bootstrap, ask)
+    return _with_consumer(access, ask)
 
 
-def _with_consumer(bootstrap: str, ask: Callable[[LeanConsumer], Awaitable[T]]) -> T:
+def _with_consumer(access: KafkaAccess, ask: Callable[[LeanConsumer], Awaitable[T]]) -> T:
     async def run() -> T:
         consumer = LeanConsumer(
-            bootstrap_servers=[address.strip() for address in bootstrap.split(",")],
+            **access.aiokafka(),
             client_id="fleetmeter-logs",
             group_id=None,
             enable_auto_commit=False,
@@ -65,7 +66,7 @@ def _with_consumer(bootstrap: str, ask: Callable[[LeanConsumer], Awaitable[T]]) 
             await consumer.start()
             return await ask(consumer)
         except KafkaError as error:
-            raise KafkaUnavailableError(f"Kafka at {bootstrap} does not answer as it should: {error}") from error
+            raise KafkaUnavailableError(f"Kafka at {access.bootstrap} does not answer as it should: {error}") from error
         finally:
             await consumer.stop()
 

@@ -11,7 +11,9 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
-from fleetmeter_jobs.errors import JobError, KafkaUnavailableError, TopicMissingError, TopicRefusedError
+from fleetmeter_jobs.errors import KafkaUnavailableError, TopicMissingError, TopicRefusedError
+from fleetmeter_jobs.kafka_access import KafkaAccess
+from fleetmeter_jobs.kafka_connection import ConnectionWatch
 
 _TIMEOUT_S = 10.0
 
@@ -27,16 +29,21 @@ class KafkaTopic:
     timestamp_type: str
 
 
-def describe_topic(bootstrap: str, name: str) -> KafkaTopic:
-    """Ask the brokers. Raises TopicMissingError, TopicRefusedError (not allowed), KafkaUnavailableError. Blocks up to
-    about 20 s."""
-    admin = AdminClient({"bootstrap.servers": bootstrap, "client.id": "fleetmeter-describe", "log_level": 2})
-    try:
-        description = admin.describe_topics(TopicCollection([name]), request_timeout=_TIMEOUT_S)[name].result()
-        resource = ConfigResource(ResourceType.TOPIC, name)
-        config: dict[str, Any] = admin.describe_configs([resource], request_timeout=_TIMEOUT_S)[resource].result()
-    except KafkaException as error:
-        raise _as_job_error(bootstrap, name, error) from error
+def describe_topic(access: KafkaAccess, name: str) -> KafkaTopic:
+    """Ask the brokers. Raises TopicMissingError, TopicRefusedError (not allowed), KafkaUnavailableError,
+    KafkaAccessError. Blocks up to about 20 s."""
+    watch = ConnectionWatch(access)
+    admin = AdminClient({**watch.options, "client.id": "fleetmeter-describe"})
+    with watch.explained(admin.poll, f"describe topic {name}"):
+        try:
+            asked = admin.describe_topics(TopicCollection([name]), request_timeout=_TIMEOUT_S)
+            description: Any = watch.answer(asked[name], admin.poll)
+            resource = ConfigResource(ResourceType.TOPIC, name)
+            asked = admin.describe_configs([resource], request_timeout=_TIMEOUT_S)
+            config: dict[str, Any] = watch.answer(asked[resource], admin.poll)
+        except KafkaException as error:
+            _raise_for_topic(access.bootstrap, name, error)
+            raise
     return KafkaTopic(
         name=name,
         topic_id=str(description.topic_id),
@@ -47,11 +54,15 @@ def describe_topic(bootstrap: str, name: str) -> KafkaTopic:
 
 
 class TopicIdentity:
-    """The topic's id, over connections that stay open: a millisecond, so that it can be asked before every commit."""
+    """The topic's id, over connections that stay open: a millisecond, so that it can be asked before every commit.
 
-    def __init__(self, bootstrap: str, name: str) -> None:
-        self._bootstrap, self._name = bootstrap, name
-        self._admin = AdminClient({"bootstrap.servers": bootstrap, "client.id": "fleetmeter-identity", "log_level": 2})
+    Whatever keeps a connection from being made again, a changed password too, is waited for; `describe_topic` tells
+    why.
+    """
+
+    def __init__(self, access: KafkaAccess, name: str) -> None:
+        self._bootstrap, self._name = access.bootstrap, name
+        self._admin = AdminClient({**access.librdkafka(), "client.id": "fleetmeter-identity", "log_level": 2})
 
     def now(self) -> str:
         """Thread-safe. Raises TopicMissingError, TopicRefusedError (not allowed), KafkaUnavailableError."""
@@ -59,7 +70,10 @@ class TopicIdentity:
             asked = self._admin.describe_topics(TopicCollection([self._name]), request_timeout=_TIMEOUT_S)
             return str(asked[self._name].result().topic_id)
         except KafkaException as error:
-            raise _as_job_error(self._bootstrap, self._name, error) from error
+            _raise_for_topic(self._bootstrap, self._name, error)
+            raise KafkaUnavailableError(
+                f"Kafka at {self._bootstrap} does not describe topic {self._name}: {error.args[0].str()}"
+            ) from error
 
 
 def refuse_unfit(topic: KafkaTopic, bootstrap: str) -> None:
@@ -82,25 +96,25 @@ def refuse_unfit(topic: KafkaTopic, bootstrap: str) -> None:
         )
 
 
-def countable_topic_id(bootstrap: str, name: str) -> str:
+def countable_topic_id(access: KafkaAccess, name: str) -> str:
     """The id of a topic that may be counted; raises as `describe_topic` and `refuse_unfit`."""
-    topic = describe_topic(bootstrap, name)
-    refuse_unfit(topic, bootstrap)
+    topic = describe_topic(access, name)
+    refuse_unfit(topic, access.bootstrap)
     return topic.topic_id
 
 
-def _as_job_error(bootstrap: str, name: str, error: KafkaException) -> JobError:
+def _raise_for_topic(bootstrap: str, name: str, error: KafkaException) -> None:
+    """What the error says of the topic rather than of the connection."""
     cause = error.args[0]
     if cause.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-        return TopicMissingError(
+        raise TopicMissingError(
             f"topic {name} does not exist on {bootstrap}. Create it with `kafka-topics.sh --bootstrap-server "
             f"{bootstrap} "
             "--create "
             f"--topic {name} --partitions 4 --config message.timestamp.type=LogAppendTime`, or let `fleetmeter up` "
             "do it"
-        )
+        ) from error
     if cause.code() in {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED}:
-        return TopicRefusedError(
+        raise TopicRefusedError(
             f"Kafka at {bootstrap} does not allow this user to describe topic {name}: {cause.str()}"
-        )
-    return KafkaUnavailableError(f"Kafka at {bootstrap} does not describe topic {name}: {cause.str()}")
+        ) from error

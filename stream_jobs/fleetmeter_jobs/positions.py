@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from fleetmeter_jobs.errors import TopicMissingError
+from fleetmeter_jobs.kafka_access import KafkaAccess
 from fleetmeter_jobs.kafka_logs import KafkaLog, headers_before, log_bounds
 from fleetmeter_jobs.kafka_topic import KafkaTopic, describe_topic
 from fleetmeter_jobs.ledger.position import PartitionId, Position
@@ -70,14 +71,14 @@ class TopicView:
         return [view.problem for view in self.partitions if view.problem]
 
 
-def look(store: LedgerStore, bootstrap: str, name: str, known: Iterable[int] = ()) -> TopicView:
+def look(store: LedgerStore, access: KafkaAccess, name: str, known: Iterable[int] = ()) -> TopicView:
     """Read ledger and log of every partition that Kafka has, and of the `known` ones.
 
     The ledger is read first: a log that workers go on counting meanwhile is then only ahead of it. Raises
-    KafkaUnavailableError, and what the store raises.
+    KafkaUnavailableError, KafkaAccessError, and what the store raises.
     """
     try:
-        topic = describe_topic(bootstrap, name)
+        topic = describe_topic(access, name)
     except TopicMissingError:
         topic = None
     numbers = sorted({*known, *range(topic.partitions if topic else 0)})
@@ -85,9 +86,9 @@ def look(store: LedgerStore, bootstrap: str, name: str, known: Iterable[int] = (
     decisions = [one for number in numbers for one in store.decisions(name, number)]
     there = [number for number in numbers if topic and number < topic.partitions]
     newest = {number: found[-1] for number, found in epochs.items() if found}
-    logs = log_bounds(bootstrap, name, there) if there else {}
+    logs = log_bounds(access, name, there) if there else {}
     positions = {number: newest[number][1].next_offset for number in there if number in newest}
-    headers = headers_before(bootstrap, name, positions) if positions else {}
+    headers = headers_before(access, name, positions) if positions else {}
     views = []
     for number in numbers:
         partition, position = newest.get(number, (PartitionId(name, number), None))

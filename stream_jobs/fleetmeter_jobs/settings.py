@@ -14,12 +14,12 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from fleetmeter_jobs.access_settings import AccessSettings
 from fleetmeter_jobs.errors import SettingsError
 
 ENV_PREFIX = "FLEETMETER_"
@@ -41,15 +41,14 @@ class _EnvironmentSource(EnvSettingsSource):
         return super().__call__()
 
 
-class Settings(BaseSettings):
+class Settings(AccessSettings):
     """All settings, frozen. `model_fields_set` tells which ones were given; the others have their defaults."""
 
     model_config = SettingsConfigDict(
         env_prefix=ENV_PREFIX, extra="forbid", frozen=True, validate_default=True, env_ignore_empty=True
     )
 
-    # Kafka
-    kafka_bootstrap: str = Field("localhost:9092", description="Kafka brokers, `host:port` separated by commas.")
+    # Topic and consumer
     topic: str = Field("fleetmeter.usage", description="Topic with the usage events.")
     topic_partitions: int = Field(
         4, ge=1, le=10_000, description="Partitions of the topic when `fleetmeter up` creates it."
@@ -98,9 +97,6 @@ class Settings(BaseSettings):
     )
 
     # ClickHouse
-    clickhouse_url: str = Field("http://localhost:8123", description="HTTP address of ClickHouse, without credentials.")
-    clickhouse_user: str = Field("default", min_length=1, description="ClickHouse user.")
-    clickhouse_password: SecretStr = Field(SecretStr(""), description="ClickHouse password.")
     clickhouse_database: str = Field("fleetmeter", description="ClickHouse database that holds the tables.")
     insert_timeout_s: float = Field(
         60.0,
@@ -225,30 +221,11 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return init_settings, _EnvironmentSource(settings_cls)
 
-    @field_validator("kafka_bootstrap")
-    @classmethod
-    def _check_bootstrap(cls, value: str) -> str:
-        for address in value.split(","):
-            host, colon, port = address.strip().rpartition(":")
-            if not (host and colon and port.isdecimal() and 0 < int(port) <= 65_535):
-                raise ValueError(f"{address.strip()!r} is not host:port")
-        return value
-
     @field_validator("topic")
     @classmethod
     def _check_topic(cls, value: str) -> str:
         if not _TOPIC_NAME.fullmatch(value) or value in {".", ".."}:
             raise ValueError(f"{value!r} is not a Kafka topic name (letters, digits, '.', '_', '-'; at most 249)")
-        return value
-
-    @field_validator("clickhouse_url")
-    @classmethod
-    def _check_clickhouse_url(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
-            raise ValueError(f"{value!r} is not http(s)://host:port")
-        if parts.username or parts.password:
-            raise ValueError("has credentials in it; give them as clickhouse_user and clickhouse_password")
         return value
 
     @field_validator("clickhouse_database")
@@ -315,5 +292,6 @@ def _problem(detail: ErrorDetails, options: Mapping[str, Any]) -> str:
         return message
     name = str(detail["loc"][0])
     where = name if name in options else f"{ENV_PREFIX}{name.upper()}"
-    given = "" if name == "clickhouse_password" else f" (given: {detail['input']!r})"
+    secret = name in Settings.model_fields and Settings.model_fields[name].annotation is SecretStr
+    given = "" if secret else f" (given: {detail['input']!r})"
     return f"{where}: {message}{given}"

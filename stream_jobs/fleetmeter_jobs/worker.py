@@ -21,12 +21,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fleetmeter_jobs.app import build_app, count_with
+from fleetmeter_jobs.clickhouse_access import clickhouse_store
 from fleetmeter_jobs.counting_core import new_core
-from fleetmeter_jobs.errors import JobError
+from fleetmeter_jobs.errors import JobError, KafkaAccessError
 from fleetmeter_jobs.kafka_topic import TopicIdentity, countable_topic_id
 from fleetmeter_jobs.ledger.canary import prove_store
 from fleetmeter_jobs.ledger.clickhouse_scratch import clickhouse_scratch
-from fleetmeter_jobs.ledger.clickhouse_store import ClickHouseStore
 from fleetmeter_jobs.logs import configure_logs
 from fleetmeter_jobs.metrics import Metrics, PartitionMetrics
 from fleetmeter_jobs.partition_ledger import PartitionLedger
@@ -87,14 +87,8 @@ class Worker:
         self._threads = Threads()
         self._metrics = Metrics()
         self._partitions = Partitions(self._new_processor, settings.rebalance_limit_s)
-        self._store = ClickHouseStore.connect(
-            settings.clickhouse_url,
-            settings.clickhouse_user,
-            settings.clickhouse_password.get_secret_value(),
-            settings.clickhouse_database,
-            insert_timeout_s=settings.insert_timeout_s,
-        )
-        self._topic = TopicIdentity(settings.kafka_bootstrap, settings.topic)
+        self._store = clickhouse_store(settings)
+        self._topic = TopicIdentity(settings.kafka_access, settings.topic)
         self._app = build_app(settings)
 
     async def run(self) -> int:
@@ -108,6 +102,8 @@ class Worker:
             log.error("the web port %s:%s can't be used: %s", self.settings.web_host, self.settings.web_port, error)
             return EXIT_FAILED
         log.info("health and metrics on %s", address)
+        for caution in self.settings.cautions():
+            log.warning("%s", caution)
         self._write_ready_file(address)
         try:
             return await self._work()
@@ -122,7 +118,7 @@ class Worker:
         settings = self.settings
         new_core(settings, bytes(16))  # says what is missing before anything is touched
         await self._until_available(prove_store, lambda: clickhouse_scratch(self._store.http))
-        await self._until_available(countable_topic_id, settings.kafka_bootstrap, settings.topic)
+        await self._until_available(countable_topic_id, settings.kafka_access, settings.topic)
         if self._told_to_stop.is_set():
             return EXIT_CLEAN
         count_with(self._app, settings, self._partitions)
@@ -153,12 +149,13 @@ class Worker:
         while True:
             await asyncio.sleep(self.settings.recheck_interval_s)
             try:
-                found = await self._threads.store(
-                    countable_topic_id, self.settings.kafka_bootstrap, self.settings.topic
-                )
+                found = await self._threads.store(countable_topic_id, self.settings.kafka_access, self.settings.topic)
             except JobError as error:
                 if error.retryable:
                     log.debug("the topic can't be looked at now: %s", error)
+                elif isinstance(error, KafkaAccessError):
+                    # A password that was changed says nothing about the log, and open connections stay logged in.
+                    log.warning("counting goes on, but a new connection is refused: %s", error)
                 else:
                     self._partitions.look_again(str(error))
             else:
@@ -203,7 +200,7 @@ class Worker:
             settings.topic,
             partition,
             settings,
-            lambda: countable_topic_id(settings.kafka_bootstrap, settings.topic),
+            lambda: countable_topic_id(settings.kafka_access, settings.topic),
             metrics,
             topic_id_now=self._topic.now,
         )

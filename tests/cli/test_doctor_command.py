@@ -56,6 +56,21 @@ def test_a_given_broker_or_docker_save_java(
     assert fleetmeter("doctor", *arguments).code == 0
 
 
+def test_a_password_in_the_clear_is_mentioned_and_an_unreadable_file_is_wrong_input(
+    machine: Callable[..., None], fleetmeter: Callable[..., Any]
+) -> None:
+    machine(docker=True, java=True)
+    login = ("-s", "kafka_security_protocol=SASL_PLAINTEXT", "-s", "kafka_user=m", "-s", "kafka_password=hunter2")
+    ended = fleetmeter("doctor", "--json", "-s", "kafka_bootstrap=kafka-1:9092", *login)
+    assert ended.code == 0
+    assert "FLEETMETER_KAFKA_SECURITY_PROTOCOL=SASL_SSL" in ended.json["cautions"][0]
+    assert "careful" in fleetmeter("doctor", "-s", "kafka_bootstrap=kafka-1:9092", *login).out
+    refused = fleetmeter("doctor", "-s", "kafka_security_protocol=SSL", "-s", "kafka_ca_file=/nowhere.pem")
+    assert refused.code == 2
+    assert "kafka_ca_file: /nowhere.pem can't be read" in refused.err
+    assert "hunter2" not in ended.out + ended.err + refused.err
+
+
 def test_this_machine_is_looked_at(tmp_path: Any) -> None:
     assert doctor.check_python().ok
     assert doctor.check_disk(str(tmp_path)).found.endswith("GiB")

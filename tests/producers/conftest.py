@@ -1,6 +1,7 @@
 """A broker that does what the test says, and clients of it."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,13 +16,27 @@ def broker() -> FakeBroker:
     return FakeBroker()
 
 
+@pytest.fixture(autouse=True)
+def spool_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the clients of a test that say nothing else keep their spools."""
+    folder = tmp_path / "spool"
+    monkeypatch.setenv("FLEETMETER_SPOOL_DIR", str(folder))
+    return folder
+
+
+@pytest.fixture(params=["spool", "memory"])
+def outbox(request: pytest.FixtureRequest) -> str:
+    """Both kinds of outbox: a client's contract does not depend on it."""
+    return str(request.param)
+
+
 @pytest.fixture
-def make_client(broker: FakeBroker) -> Iterator[Callable[..., UsageClient]]:
+def make_client(broker: FakeBroker, outbox: str) -> Iterator[Callable[..., UsageClient]]:
     """Makes clients of the broker, `make_client(source, **settings)`, and closes them after the test."""
     clients: list[UsageClient] = []
 
     def make(source: str = "urn:test:server-1", **options: Any) -> UsageClient:
-        settings = ClientSettings(**{**QUICK, **options})
+        settings = ClientSettings(**{**QUICK, "outbox": outbox, **options})
         clients.append(UsageClient("kafka:9092", source, settings=settings, connect=broker.connect))
         return clients[-1]
 

@@ -18,6 +18,7 @@ pytestmark = pytest.mark.clickhouse
 ROOM = Path(__file__).parents[2] / "sql"
 README = (ROOM / "README.md").read_text("utf-8")
 GRANTS = split_statements((ROOM / "read_only_grants.sql").read_text("utf-8"), "read_only_grants.sql")
+WORKER_GRANTS = split_statements((ROOM / "worker_grants.sql").read_text("utf-8"), "worker_grants.sql")
 
 
 def test_the_retention_statement_runs(migrated: Client) -> None:
@@ -43,11 +44,11 @@ def test_the_python_line_asks_an_existing_query_in_the_given_database(read_only:
     assert list(answer.result_rows) == []
 
 
-@pytest.mark.parametrize("statement", GRANTS)
+@pytest.mark.parametrize("statement", [*GRANTS, *WORKER_GRANTS])
 def test_the_grants_are_valid_and_name_what_exists(read_only: Client, statement: str) -> None:
     # Parsed only: the embedded engine has no roles.
     read_only.query("SELECT formatQuery({s:String})", parameters={"s": statement})
-    for table in re.findall(r"fleetmeter\.(\w+)", statement):
+    for table in re.findall(r"fleetmeter\.(\w+)(?!\w*\*)", statement):
         exists = read_only.query("EXISTS TABLE {t:Identifier}", parameters={"t": table}).result_rows
         assert exists == [(1,)], table
     for column in re.findall(r"SELECT\((\w+)\)", statement):

@@ -59,7 +59,7 @@ class ToyFleet:
                 settings.topic,
                 partition,
                 settings,
-                lambda: countable_topic_id(settings.kafka_bootstrap, settings.topic),
+                lambda: countable_topic_id(settings.kafka_access, settings.topic),
                 core=lambda _settings, _key: ToyCore(),
             )
             return Processor(ledger, app.batch_consumer, limits, threads)

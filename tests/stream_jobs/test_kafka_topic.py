@@ -9,6 +9,7 @@ from typing import TypeVar
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 from fleetmeter_jobs.errors import KafkaUnavailableError, TopicMissingError, TopicRefusedError
+from fleetmeter_jobs.kafka_access import KafkaAccess
 from fleetmeter_jobs.kafka_topic import KafkaTopic, TopicIdentity, countable_topic_id, describe_topic, refuse_unfit
 from fleetmeter_local import RunningKafka
 
@@ -42,12 +43,12 @@ def test_an_unfit_topic_is_refused_with_the_command(topic: KafkaTopic, said: str
 T = TypeVar("T")
 
 
-def _once_known(ask: Callable[[str, str], T], kafka: RunningKafka, topic: str) -> T:
+def _once_known(ask: Callable[[KafkaAccess, str], T], kafka: RunningKafka, topic: str) -> T:
     """A broker learns of a new topic a moment after its creation was confirmed."""
     give_up = time.monotonic() + 30
     while True:
         try:
-            return ask(kafka.bootstrap, topic)
+            return ask(KafkaAccess(kafka.bootstrap), topic)
         except TopicMissingError:
             if time.monotonic() > give_up:
                 raise
@@ -65,7 +66,8 @@ def test_the_broker_is_asked(kafka: RunningKafka, make_topic: Callable[..., str]
 
 @pytest.mark.kafka
 def test_a_recreated_topic_has_another_id(kafka: RunningKafka, topic_name: str) -> None:
-    admin, identity = AdminClient({"bootstrap.servers": kafka.bootstrap}), TopicIdentity(kafka.bootstrap, topic_name)
+    access = KafkaAccess(kafka.bootstrap)
+    admin, identity = AdminClient(access.librdkafka()), TopicIdentity(access, topic_name)
     topic = NewTopic(topic_name, 1, 1, config={"message.timestamp.type": "LogAppendTime"})
     admin.create_topics([topic])[topic_name].result(30)
     first = _once_known(countable_topic_id, kafka, topic_name)
@@ -88,15 +90,15 @@ def _until_raised(ask: Callable[[], str]) -> None:
 @pytest.mark.kafka
 def test_a_topic_that_is_not_there_comes_with_how_to_make_it(kafka: RunningKafka, topic_name: str) -> None:
     with pytest.raises(TopicMissingError, match=f"{topic_name} does not exist.*kafka-topics.sh .*--create"):
-        describe_topic(kafka.bootstrap, topic_name)
+        describe_topic(KafkaAccess(kafka.bootstrap), topic_name)
     assert topic_name not in AdminClient({"bootstrap.servers": kafka.bootstrap}).list_topics(timeout=30).topics
 
 
 def test_a_broker_that_is_away_may_come_back(unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fleetmeter_jobs.kafka_topic._TIMEOUT_S", 0.5)
-    bootstrap = f"127.0.0.1:{unused_tcp_port}"
+    access = KafkaAccess(f"127.0.0.1:{unused_tcp_port}")
     with pytest.raises(KafkaUnavailableError) as caught:
-        describe_topic(bootstrap, "usage")
+        describe_topic(access, "usage")
     assert caught.value.retryable
     with pytest.raises(KafkaUnavailableError):
-        TopicIdentity(bootstrap, "usage").now()
+        TopicIdentity(access, "usage").now()

@@ -85,7 +85,7 @@ def test_what_may_pass_is_waited_for_and_what_stays_is_looked_at_again(pipeline:
 def test_a_start_says_what_it_waits_for(pipeline: Pipeline, proxy: StoreProxy) -> None:
     proxy.trouble = lambda _statement: PASSING["grant taken"]
     worker = pipeline.start_worker()
-    eventually(lambda: "Grant the worker's user" in str(worker.health().get("error")), "health says why")
+    eventually(lambda: "worker_grants.sql" in str(worker.health().get("error")), "health says why")
     assert worker.health()["state"] == "starting"
     assert 'fleetmeter_worker_state{state="waiting"} 1.0' in worker.get("/metrics")[1]
     proxy.trouble = lambda _statement: None

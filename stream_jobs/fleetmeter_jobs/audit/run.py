@@ -49,7 +49,7 @@ def _positions(context: AuditContext) -> Checked:
     findings, partitions = [], 0
     for topic in _topics(context):
         context.progress(topic)
-        view = look(context.store, context.settings.kafka_bootstrap, topic, context.store.partitions(topic))
+        view = look(context.store, context.settings.kafka_access, topic, context.store.partitions(topic))
         partitions += len(view.partitions)
         findings += [Finding(f"{problem}.") for problem in view.problems]
         if view.topic is None and not view.partitions:

@@ -13,11 +13,12 @@ from fleetmeter_jobs.audit.sources import SourcesReport, find_scattered_sources
 from fleetmeter_jobs.cli.app import command_app
 from fleetmeter_jobs.cli.exits import CommandError, Exit
 from fleetmeter_jobs.cli.kafka_span import read_span, span_of
-from fleetmeter_jobs.cli.ledger import connect_store, restore_core
+from fleetmeter_jobs.cli.ledger import restore_core
 from fleetmeter_jobs.cli.options import DataDir, Given, Json, settings_of_stack
 from fleetmeter_jobs.cli.output import console, print_json, print_table, progress
 from fleetmeter_jobs.cli.reconcile import audit as reconcile_now
 from fleetmeter_jobs.cli.times import parse_moment
+from fleetmeter_jobs.clickhouse_access import clickhouse_store
 
 app = command_app(help="Check everything that can be checked, and say in words what is wrong.")
 
@@ -50,7 +51,7 @@ def audit(
     if unknown := sorted(set(only or []) - set(CHECKS)):
         raise CommandError(f"--only {unknown[0]}: there is no such check; choose from {', '.join(CHECKS)}.")
     settings = settings_of_stack(data_dir, setting)
-    store = connect_store(settings)
+    store = clickhouse_store(settings)
     with progress(quiet=as_json) as display:
         task = display.add_task("Checking", total=None, detail="")
         made = run_checks(

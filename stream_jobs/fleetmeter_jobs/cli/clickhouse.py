@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -9,13 +10,15 @@ import clickhouse_connect
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from fleetmeter_jobs.cli.exits import CommandError, Exit
+from fleetmeter_jobs.ledger.errors import StoreUntrustedError
 from fleetmeter_jobs.settings import Settings
 
 
 def connect(settings: Settings, *, database: str | None = None) -> Any:
     """A clickhouse_connect client of the settings' address; in no database if none is named, so that it may not exist.
 
-    Raises CommandError if nothing answers there or the credentials are wrong.
+    Raises CommandError if nothing answers there or the credentials are wrong, StoreUntrustedError for a certificate
+    that is not trusted.
     """
     address = urlsplit(settings.clickhouse_url)
     secure = address.scheme == "https"
@@ -24,6 +27,8 @@ def connect(settings: Settings, *, database: str | None = None) -> Any:
             host=address.hostname,
             port=address.port or (8443 if secure else 8123),
             secure=secure,
+            verify=settings.clickhouse_verify,
+            ca_cert=None if settings.clickhouse_ca_file is None else str(settings.clickhouse_ca_file),
             username=settings.clickhouse_user,
             password=settings.clickhouse_password.get_secret_value(),
             autogenerate_session_id=False,
@@ -35,8 +40,17 @@ def connect(settings: Settings, *, database: str | None = None) -> Any:
                 f"ClickHouse at {settings.clickhouse_url} has no database {database}: run `fleetmeter migrate`.",
                 Exit.CLICKHOUSE,
             ) from error
+        if (distrust := _distrust(error)) is not None:
+            raise StoreUntrustedError(settings.clickhouse_url, distrust.verify_message) from error
         raise CommandError(
             f"ClickHouse at {settings.clickhouse_url} does not answer: {str(error).splitlines()[0]} "
             f"Start one with `fleetmeter up`, or set FLEETMETER_CLICKHOUSE_URL.",
             Exit.CLICKHOUSE,
         ) from error
+
+
+def _distrust(error: BaseException | None) -> ssl.SSLCertVerificationError | None:
+    """The check of a certificate that failed, if that is what is behind an error of the libraries."""
+    while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
+        error = error.__cause__ or error.__context__
+    return error

@@ -41,7 +41,7 @@ def _describe(name: str, settings: Settings, own: Settings) -> dict[str, Any]:
     value = getattr(settings, name)
     if isinstance(value, tuple):
         value = ",".join(value)
-    elif not isinstance(value, int | float):
+    elif not isinstance(value, int | float | None):
         value = str(value)
     return {
         "name": name,

@@ -131,7 +131,7 @@ def _apart(settings: Settings) -> Iterator[Settings]:
         yield Settings.load(**{**given, **{name: value for name, value in own.items() if value is not None}})
     finally:
         if topic is not None:
-            admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap, "log_level": 2})
+            admin = AdminClient({**settings.kafka_access.librdkafka(), "log_level": 2})
             admin.delete_topics([topic], request_timeout=DELETE_TIMEOUT_S)[topic].result()
         if database is not None:
             with connect(settings) as client:

@@ -28,6 +28,9 @@ DOCKER_TIMEOUT_S = 10
 def doctor(as_json: Json = False, data_dir: DataDir = None, setting: Given = None) -> None:
     """Check what has to be installed, and say how to get it. Exits 1 if a worker or the local stack could not run.
 
+    Certificates and keys that the settings name are read and tried; no engine is talked to. A password that would
+    travel unencrypted is mentioned, and is no failure.
+
     Example: fleetmeter doctor
     """
     settings = own_settings(data_dir, setting)
@@ -42,7 +45,8 @@ def doctor(as_json: Json = False, data_dir: DataDir = None, setting: Given = Non
     failed = [check for check in [*checks, *engines] if not check.ok and check.needed_for not in unneeded]
     everything = [*checks, docker, *engines]
     if as_json:
-        print_json({"ok": not failed, "checks": [asdict(check) for check in everything]})
+        checks_made = [asdict(check) for check in everything]
+        print_json({"ok": not failed, "checks": checks_made, "cautions": settings.cautions()})
     else:
         marks = {True: Text("ok", "green"), False: Text("not needed", "yellow")}
         rows = [
@@ -51,6 +55,8 @@ def doctor(as_json: Json = False, data_dir: DataDir = None, setting: Given = Non
         print_table(("what", "", "found", "needed for"), rows)
         for check in failed:
             console.print(f"\n[red]{check.name}[/red]: {check.how_to_get}")
+        for caution in settings.cautions():
+            console.print(Text.assemble("\n", ("careful", "yellow"), f": {caution}"))
         if not failed:
             console.print("\nEverything is there. Begin with [bold]fleetmeter demo[/bold].")
     if failed:

@@ -10,6 +10,8 @@ from typing import Any, Final
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from fleetmeter_jobs.cli.exits import CommandError, Exit
+from fleetmeter_jobs.errors import KafkaUnavailableError
+from fleetmeter_jobs.kafka_connection import REFUSAL_S, ConnectionWatch
 from fleetmeter_jobs.reconcile import LogEnds
 from fleetmeter_jobs.settings import Settings
 
@@ -18,31 +20,53 @@ TIMEOUT_S: Final = 15.0
 
 @contextmanager
 def reader(settings: Settings, *, isolation: str = "read_uncommitted") -> Iterator[Consumer]:
-    """A consumer that belongs to no group and commits nothing. Kafka's errors inside become a CommandError.
+    """A consumer that belongs to no group and commits nothing, connected.
 
-    As it is, it also shows records of aborted transactions; with `read_committed`, only what is counted.
+    As it is, it also shows records of aborted transactions; with `read_committed`, only what is counted. Kafka's
+    errors, then and inside, become a CommandError, or a KafkaAccessError if it does not let us in.
     """
+    watch = ConnectionWatch(settings.kafka_access)
     consumer = Consumer(
         {
-            "bootstrap.servers": settings.kafka_bootstrap,
+            **watch.options,
             "group.id": f"{settings.consumer_group}-reader",  # demanded by the library; nothing is committed under it
             "enable.auto.commit": False,
             "enable.partition.eof": True,
             "auto.offset.reset": "error",
             "isolation.level": isolation,
-            "log_level": 2,
         }
     )
     try:
-        yield consumer
-    except KafkaException as error:
+        with watch.explained(consumer.poll, "answer as it should"):
+            _await_answer(consumer, settings.topic, watch)
+            yield consumer
+    except KafkaUnavailableError as error:
         raise CommandError(
-            f"Kafka at {settings.kafka_bootstrap} does not answer as it should: {error.args[0].str()}. "
-            f"Start one with `fleetmeter up`, or set FLEETMETER_KAFKA_BOOTSTRAP.",
-            Exit.KAFKA,
+            f"{error}. Start one with `fleetmeter up`, or set FLEETMETER_KAFKA_BOOTSTRAP.", Exit.KAFKA
         ) from error
     finally:
         consumer.close()
+
+
+def require_kafka(settings: Settings) -> None:
+    """Raises CommandError or KafkaAccessError if Kafka does not answer or lets us in: for who is about to send, since a
+    producer tries for minutes and then knows no reason."""
+    with reader(settings):
+        pass
+
+
+def _await_answer(consumer: Consumer, topic: str, watch: ConnectionWatch) -> None:
+    """Returns at the first answer. A refusal is seen after REFUSAL_S: the library would try until TIMEOUT_S."""
+    deadline = time.monotonic() + TIMEOUT_S
+    while True:
+        try:
+            consumer.list_topics(topic, timeout=REFUSAL_S)
+        except KafkaException:
+            consumer.poll(0)
+            if time.monotonic() > deadline or watch.refusal() is not None:
+                raise
+        else:
+            return
 
 
 def log_ends(settings: Settings, topics: Iterable[str]) -> dict[tuple[str, int], LogEnds]:

@@ -1,4 +1,4 @@
-"""The ledger that a command talks to, and a partition's dedup state made from it."""
+"""A partition's dedup state, made from the ledger that a command talks to."""
 
 from __future__ import annotations
 
@@ -8,17 +8,6 @@ from fleetmeter_jobs.ledger.clickhouse_store import ClickHouseStore
 from fleetmeter_jobs.ledger.position import PartitionId, Position
 from fleetmeter_jobs.partition_ledger import PartitionLedger
 from fleetmeter_jobs.settings import Settings
-
-
-def connect_store(settings: Settings) -> ClickHouseStore:
-    """The ledger at the settings' address; the first statement opens the connection."""
-    return ClickHouseStore.connect(
-        settings.clickhouse_url,
-        settings.clickhouse_user,
-        settings.clickhouse_password.get_secret_value(),
-        settings.clickhouse_database,
-        insert_timeout_s=settings.insert_timeout_s,
-    )
 
 
 def restore_core(settings: Settings, store: ClickHouseStore, partition: PartitionId, position: Position) -> Any:

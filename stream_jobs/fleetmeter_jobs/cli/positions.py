@@ -11,10 +11,10 @@ import typer
 
 from fleetmeter_jobs.cli.app import command_app
 from fleetmeter_jobs.cli.exits import CommandError, Exit
-from fleetmeter_jobs.cli.ledger import connect_store
 from fleetmeter_jobs.cli.options import DataDir, Given, Json, settings_of_stack
 from fleetmeter_jobs.cli.output import print_json
 from fleetmeter_jobs.cli.position_rows import change_as_dict, print_changes, print_view, view_as_dict
+from fleetmeter_jobs.clickhouse_access import clickhouse_store
 from fleetmeter_jobs.kafka_logs import headers_before
 from fleetmeter_jobs.kafka_topic import KafkaTopic
 from fleetmeter_jobs.ledger.clickhouse_store import ClickHouseStore
@@ -44,7 +44,7 @@ def show(as_json: Json = False, data_dir: DataDir = None, setting: Given = None)
     Example: fleetmeter positions show
     """
     settings = settings_of_stack(data_dir, setting)
-    store = connect_store(settings)
+    store = clickhouse_store(settings)
     view = _look(settings, store)
     reasons = store.reasons()
     if as_json:
@@ -74,7 +74,7 @@ def set_position(
     Example: fleetmeter positions set 3 --to start --reason 'retention was too short in May' --yes
     """
     settings = settings_of_stack(data_dir, setting)
-    store = connect_store(settings)
+    store = clickhouse_store(settings)
     topic, view = _partition(settings, store, partition)
     log = _log_now(topic, view)
     there = {"start": log.start, "end": log.end}
@@ -111,7 +111,7 @@ def new_epoch(
     Example: fleetmeter positions new-epoch --all --reason 'topic recreated after the disk failure' --yes
     """
     settings = settings_of_stack(data_dir, setting)
-    store = connect_store(settings)
+    store = clickhouse_store(settings)
     if every == bool(partitions):
         raise CommandError("Say which partitions: their numbers, or --all.")
     if every:
@@ -134,7 +134,7 @@ def new_epoch(
 
 
 def _look(settings: Settings, store: ClickHouseStore) -> TopicView:
-    return look(store, settings.kafka_bootstrap, settings.topic, store.partitions(settings.topic))
+    return look(store, settings.kafka_access, settings.topic, store.partitions(settings.topic))
 
 
 def _existing(settings: Settings, view: TopicView) -> KafkaTopic:
@@ -174,7 +174,7 @@ def _carry_out(
         raise CommandError("--reason is empty; say why, for whoever reads the audit.")
     decider = who or _this_user()
     targets = {change.partition.partition: change.next_offset for change in changes}
-    headers = headers_before(settings.kafka_bootstrap, settings.topic, targets) if targets and yes else {}
+    headers = headers_before(settings.kafka_access, settings.topic, targets) if targets and yes else {}
     outcomes: list[tuple[Change, str]] = []
     for change in changes:
         header = headers.get(change.partition.partition)

@@ -10,7 +10,7 @@ from confluent_kafka import KafkaException, Producer
 from fleetmeter_producers.settings import ClientSettings
 
 from fleetmeter_jobs.cli.exits import CommandError
-from fleetmeter_jobs.cli.kafka import read_records
+from fleetmeter_jobs.cli.kafka import read_records, require_kafka
 from fleetmeter_jobs.cli.output import progress
 from fleetmeter_jobs.cli.quarantine_mend import StillRefusedError
 from fleetmeter_jobs.cli.quarantine_rows import QuarantineRow
@@ -50,10 +50,14 @@ def whole_payload(settings: Settings, row: QuarantineRow) -> bytes:
 
 
 def resend(settings: Settings, parcels: Sequence[Parcel]) -> list[Parcel]:
-    """Sends with acks=all and idempotence; returns what Kafka acknowledged within DELIVERY_TIMEOUT_S."""
+    """Sends with acks=all and idempotence; returns what Kafka acknowledged within DELIVERY_TIMEOUT_S. Raises as
+    `require_kafka`."""
     if not parcels:
         return []
-    config = ClientSettings(delivery_timeout_s=DELIVERY_TIMEOUT_S).librdkafka(settings.kafka_bootstrap)
+    require_kafka(settings)
+    access = settings.kafka_access
+    client = ClientSettings(delivery_timeout_s=DELIVERY_TIMEOUT_S, kafka=access.librdkafka_security())
+    config = client.librdkafka(access.bootstrap)
     producer = Producer({**config, "message.max.bytes": settings.record_limit_bytes, "log_level": 2})
     acknowledged: list[Parcel] = []
 

@@ -14,10 +14,11 @@ from fleetmeter_jobs.audit.shared_facts import facts_elsewhere, known_to
 from fleetmeter_jobs.cli.app import command_app
 from fleetmeter_jobs.cli.exits import Exit
 from fleetmeter_jobs.cli.kafka import log_ends
-from fleetmeter_jobs.cli.ledger import connect_store, restore_core
+from fleetmeter_jobs.cli.ledger import restore_core
 from fleetmeter_jobs.cli.options import DataDir, Given, Json, settings_of_stack
 from fleetmeter_jobs.cli.oracle import Comparison, compare, read_oracle
 from fleetmeter_jobs.cli.output import console, print_json, print_table, progress
+from fleetmeter_jobs.clickhouse_access import clickhouse_store
 from fleetmeter_jobs.ledger.errors import DedupStateError
 from fleetmeter_jobs.ledger.store import Tally
 from fleetmeter_jobs.reconcile import Line, Report, describe, notes, reconcile
@@ -85,7 +86,7 @@ def reconcile_command(
 
 def audit(settings: Settings) -> Report:
     """One audit, now. Raises CommandError (Kafka), LedgerError (ClickHouse)."""
-    store = connect_store(settings)
+    store = clickhouse_store(settings)
     counted = {row[0] for row in store.http.rows("SELECT DISTINCT topic FROM ledger WHERE row_kind = 'marker'")}
 
     def shared_facts(tally: Tally) -> int:

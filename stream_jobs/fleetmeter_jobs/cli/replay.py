@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from fleetmeter_producers import ClientSettings
 from fleetmeter_producers.trace import replay_trace
 
 from fleetmeter_jobs.cli.app import command_app
 from fleetmeter_jobs.cli.exits import CommandError
+from fleetmeter_jobs.cli.kafka import require_kafka
 from fleetmeter_jobs.cli.options import DataDir, Given, Json, settings_of_stack
 from fleetmeter_jobs.cli.output import console, print_json, progress
 from fleetmeter_jobs.cli.times import parse_moment
@@ -48,6 +50,7 @@ def replay_command(
     if keep_times and end is not None:
         raise CommandError("--end moves the times and --keep-times leaves them: give one of the two.")
     settings = settings_of_stack(data_dir, setting)
+    require_kafka(settings)
     with progress(quiet=as_json) as display:
         task = display.add_task(f"Sending {file.name}", total=None, detail="")
         summary = replay_trace(
@@ -57,6 +60,7 @@ def replay_command(
             seed=seed,
             end=None if end is None else parse_moment("--end", end, datetime.now(UTC)),
             keep_times=keep_times,
+            settings=ClientSettings(kafka=settings.kafka_access.librdkafka_security()),
             progress=lambda done, total: display.update(
                 task, completed=done, total=total, detail=f"{done:,} of {total:,} requests"
             ),

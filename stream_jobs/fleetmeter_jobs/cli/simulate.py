@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from fleetmeter_producers import ClientSettings
 from fleetmeter_producers.simulator import SimulationConfig, SimulationSummary, simulate
 
 from fleetmeter_jobs.cli.app import command_app
 from fleetmeter_jobs.cli.exits import CommandError
+from fleetmeter_jobs.cli.kafka import require_kafka
 from fleetmeter_jobs.cli.options import DataDir, Given, Json, settings_of_stack
 from fleetmeter_jobs.cli.output import console, print_json, progress
 from fleetmeter_jobs.cli.times import parse_moment
@@ -80,13 +82,21 @@ def simulate_command(
 
 def run_simulation(config: SimulationConfig, settings: Settings, oracle: Path, *, quiet: bool) -> SimulationSummary:
     """Runs the simulator against the settings' Kafka, with progress."""
+    require_kafka(settings)
     with progress(quiet=quiet) as display:
         task = display.add_task("Sending the fleet's events", total=config.events, detail="")
 
         def show(done: int, total: int) -> None:
             display.update(task, completed=done, total=total, detail=f"{done:,} of {total:,} events")
 
-        return simulate(config, settings.kafka_bootstrap, settings.topic, oracle, show)
+        return simulate(
+            config,
+            settings.kafka_bootstrap,
+            settings.topic,
+            oracle,
+            show,
+            settings=ClientSettings(kafka=settings.kafka_access.librdkafka_security()),
+        )
 
 
 def _shares(text: str) -> dict[str, Any]:

@@ -15,7 +15,11 @@ app = command_app()
 
 ReadyFile = Annotated[
     Path | None,
-    typer.Option("--ready-file", help="Written when the worker counts; holds its web port.", show_default=False),
+    typer.Option(
+        "--ready-file",
+        help="Written when the web port listens, with its address; /health/ready there tells when the worker counts.",
+        show_default=False,
+    ),
 ]
 
 

@@ -7,6 +7,7 @@ was sent, how often, and what came back.
 from __future__ import annotations
 
 import re
+import ssl
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -15,7 +16,12 @@ import orjson
 import pyarrow as pa
 import urllib3
 
-from fleetmeter_jobs.ledger.errors import LedgerError, StoreRejectedError, StoreUnavailableError
+from fleetmeter_jobs.ledger.errors import (
+    LedgerError,
+    StoreRejectedError,
+    StoreUnavailableError,
+    StoreUntrustedError,
+)
 
 # Errors that stay until somebody changes tables, settings or this version. Every other code may pass, and so is waited
 # for in place, with what was counted still in memory: a full disk (243), memory (241), too many parts (252), a replica
@@ -60,7 +66,7 @@ _ADVICE: Final = {
     242: "The table's replica has lost its Keeper; ClickHouse comes back to it by itself once Keeper answers.",
     243: "Free space on ClickHouse's disk.",
     252: "Merges don't keep up: let ClickHouse rest, or raise FLEETMETER_FLUSH_INTERVAL_S.",
-    497: "Grant the worker's user SELECT, INSERT, CREATE TABLE and DROP TABLE on the database.",
+    497: "Give the user the rights of sql/worker_grants.sql.",
     516: "Check FLEETMETER_CLICKHOUSE_USER and FLEETMETER_CLICKHOUSE_PASSWORD.",
 }
 _CODE: Final = re.compile(rb"Code: (\d+)\.")
@@ -72,6 +78,7 @@ class ClickHouseHttp:
 
     `connect_timeout_s` bounds the wait for a connection. `timeout_s` bounds the run of a statement: ClickHouse stops it
     then (`max_execution_time`); the client gives up `answer_margin_s` later, so that the server's word comes first.
+    `tls` says whom an https address is trusted from; the system's authorities if None.
     """
 
     def __init__(
@@ -85,6 +92,7 @@ class ClickHouseHttp:
         timeout_s: float = 60.0,
         answer_margin_s: float = 5.0,
         connections: int = 32,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.url = url.rstrip("/")
         self.database = database
@@ -92,7 +100,7 @@ class ClickHouseHttp:
         self._connect_timeout_s = connect_timeout_s
         self._answer_margin_s = answer_margin_s
         self._headers = {"X-ClickHouse-User": user, "X-ClickHouse-Key": password, "User-Agent": "fleetmeter"}
-        self._pool = urllib3.PoolManager(maxsize=connections, retries=False)
+        self._pool = urllib3.PoolManager(maxsize=connections, retries=False, ssl_context=tls)
 
     def execute(
         self,
@@ -106,7 +114,8 @@ class ClickHouseHttp:
         """Run one statement and return its whole answer.
 
         `parameters` are bound by ClickHouse to `{name:Type}`; `data` follows the statement, which then ends in
-        `FORMAT ...`. Raises StoreUnavailableError (outcome unknown, may pass) or StoreRejectedError (will not pass).
+        `FORMAT ...`. Raises StoreUnavailableError (outcome unknown, may pass), StoreRejectedError or
+        StoreUntrustedError (will not pass).
         """
         limit_s = self.timeout_s if timeout_s is None else timeout_s
         query = {
@@ -128,6 +137,11 @@ class ClickHouseHttp:
                 timeout=urllib3.Timeout(connect=self._connect_timeout_s, read=limit_s + self._answer_margin_s),
                 redirect=False,
             )
+        except urllib3.exceptions.SSLError as error:
+            cause = error.args[0] if error.args else error
+            if isinstance(cause, ssl.SSLCertVerificationError):
+                raise StoreUntrustedError(self.url, cause.verify_message) from error
+            raise StoreUnavailableError(f"ClickHouse at {self.url} did not answer with TLS: {cause}") from error
         except urllib3.exceptions.HTTPError as error:
             raise StoreUnavailableError(f"ClickHouse at {self.url} did not answer: {error}") from error
         content = bytes(answer.data)

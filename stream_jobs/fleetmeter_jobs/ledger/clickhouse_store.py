@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, Self
@@ -61,9 +62,18 @@ class ClickHouseStore:
         self.ledger = ledger
 
     @classmethod
-    def connect(cls, url: str, user: str, password: str, database: str, *, insert_timeout_s: float = 60.0) -> Self:
+    def connect(
+        cls,
+        url: str,
+        user: str,
+        password: str,
+        database: str,
+        *,
+        insert_timeout_s: float = 60.0,
+        tls: ssl.SSLContext | None = None,
+    ) -> Self:
         """A store at an address. Opens no connection yet: the first statement does."""
-        return cls(ClickHouseHttp(url, user, password, database, timeout_s=insert_timeout_s))
+        return cls(ClickHouseHttp(url, user, password, database, timeout_s=insert_timeout_s, tls=tls))
 
     def position(self, partition: PartitionId) -> Position | None:
         """See `LedgerStore.position`."""

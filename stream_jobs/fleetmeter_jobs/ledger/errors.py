@@ -3,6 +3,7 @@
     LedgerError                    clickhouse
     ├── StoreUnavailableError      clickhouse  retryable: no answer, a time-out, or an error of ClickHouse that may pass
     ├── StoreRejectedError         clickhouse  ClickHouse understood and said no: trying again can't help
+    ├── StoreUntrustedError        clickhouse  the server's certificate is not trusted: nothing was sent
     ├── StoreRefusedError          clickhouse  the start-up canary found that this store can't keep the promise
     ├── PositionWentBackError      clickhouse  the ledger holds less than it did (restored from a backup?)
     ├── DedupStateError            clickhouse  the committed identities are incomplete or damaged
@@ -43,6 +44,18 @@ class StoreRejectedError(LedgerError):
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)
         self.code = code
+
+
+class StoreUntrustedError(LedgerError):
+    """The certificate of an https ClickHouse is not trusted, or is another host's. Nothing was sent."""
+
+    mendable: ClassVar[bool] = True
+
+    def __init__(self, url: str, reason: str) -> None:
+        super().__init__(
+            f"ClickHouse at {url} is not trusted: {reason}. Give the authority that issued its certificate with "
+            "FLEETMETER_CLICKHOUSE_CA_FILE, and in FLEETMETER_CLICKHOUSE_URL the host name that stands in it."
+        )
 
 
 class StoreRefusedError(LedgerError):

@@ -104,7 +104,7 @@ class Consumer(base.Consumer):  # type: ignore[misc]
             group_id=conf.id,
             group_instance_id=conf.consumer_group_instance_id or None,
             partition_assignment_strategy=(StickyAssignor(),),
-            bootstrap_servers=[f"{url.host}:{url.port or 9092}" for url in self.transport.url],
+            **self.app.kafka_access.aiokafka(),
             enable_auto_commit=False,
             auto_offset_reset="none",
             isolation_level="read_committed",

@@ -80,7 +80,7 @@ def test_what_is_sent() -> None:
         (saying(500, b"Code: 241. DB::Exception: Memory limit exceeded"), "code 241"),
         (saying(500, b"Code: 243. DB::Exception: no space", X_ClickHouse_Exception_Code="243"), "243.*Free space"),
         (saying(500, b"Code: 164. DB::Exception: readonly"), "164.*FLEETMETER_CLICKHOUSE_USER"),
-        (saying(403, b"Code: 497. DB::Exception: not enough privileges"), "code 497.*Grant the worker's user"),
+        (saying(403, b"Code: 497. DB::Exception: not enough privileges"), r"code 497.*worker_grants\.sql"),
         (saying(500, b"Code: 242. DB::Exception: TABLE_IS_READ_ONLY"), "code 242.*Keeper"),
         (saying(500, b"Code: 252. DB::Exception: Too many parts"), "code 252.*FLEETMETER_FLUSH_INTERVAL_S"),
         (saying(200, b"half of it", X_ClickHouse_Exception_Code="159"), "code 159"),

@@ -13,6 +13,7 @@ from confluent_kafka import Producer
 from confluent_kafka import TopicPartition as OtherPartition
 from confluent_kafka.admin import AdminClient
 from faust.types import TP
+from fleetmeter_jobs.kafka_access import KafkaAccess
 from fleetmeter_jobs.kafka_topic import countable_topic_id
 from fleetmeter_jobs.ledger.context import CommitContext
 from fleetmeter_jobs.ledger.decisions import Batch, Decided, LogNow, decide, plan_new_epoch
@@ -182,7 +183,7 @@ async def test_a_recreated_topic_stops_and_a_new_epoch_counts_it_from_its_start(
     old = PartitionId(topic, 0)
     there = toy.store.position(old)
     assert there is not None
-    change = plan_new_epoch(old, there, LogNow(countable_topic_id(kafka.bootstrap, topic), 0, 20))
+    change = plan_new_epoch(old, there, LogNow(countable_topic_id(KafkaAccess(kafka.bootstrap), topic), 0, 20))
     assert isinstance(decide(toy.store, change, Batch(), "ana", "recreated", CommitContext()), Decided)
     await eventually(lambda: toy.committed(epoch=1) == 20)
     assert (toy.totals(epoch=1).accepted, toy.totals(epoch=1).duplicates) == (10, 10)
@@ -237,7 +238,7 @@ async def test_a_position_beyond_the_logs_end_stops_that_partition_and_no_other(
         _send(producer, topic, [b"%d" % i for i in range(50)], partition)
     producer.flush()
     toy = fleet(topic)
-    topic_id = countable_topic_id(kafka.bootstrap, topic)
+    topic_id = countable_topic_id(KafkaAccess(kafka.bootstrap), topic)
     ensure_position(toy.store, PartitionId(topic, 0), 999, topic_id, 1_780_000_000_000, CommitContext())
     worker = await toy.start_worker()
     await eventually(lambda: toy.committed(1) == 50)

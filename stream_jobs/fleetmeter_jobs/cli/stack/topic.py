@@ -9,6 +9,7 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from fleetmeter_jobs.errors import KafkaUnavailableError
+from fleetmeter_jobs.kafka_connection import ConnectionWatch
 from fleetmeter_jobs.kafka_topic import countable_topic_id
 from fleetmeter_jobs.settings import Settings
 
@@ -23,16 +24,19 @@ LEADER_TIMEOUT_S: Final = 30.0
 def ensure_topic(settings: Settings, *, retention_days: int = RETENTION_DAYS) -> bool:
     """The topic exists, can be counted exactly, and answers; True if this created it.
 
-    Raises TopicRefusedError if it exists with another clock or is compacted, KafkaUnavailableError.
+    Raises TopicRefusedError if it exists with another clock or is compacted, KafkaUnavailableError,
+    KafkaAccessError.
     """
-    admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap, "log_level": 2})
-    created = _create(admin, settings, retention_days)
-    _wait_for_leaders(admin, settings)
-    countable_topic_id(settings.kafka_bootstrap, settings.topic)
+    watch = ConnectionWatch(settings.kafka_access)
+    admin = AdminClient(watch.options)
+    with watch.explained(admin.poll, f"serve topic {settings.topic}"):
+        created = _create(admin, watch, settings, retention_days)
+        _wait_for_leaders(admin, settings)
+    countable_topic_id(settings.kafka_access, settings.topic)
     return created
 
 
-def _create(admin: AdminClient, settings: Settings, retention_days: int) -> bool:
+def _create(admin: AdminClient, watch: ConnectionWatch, settings: Settings, retention_days: int) -> bool:
     topic = NewTopic(
         settings.topic,
         num_partitions=settings.topic_partitions,
@@ -47,11 +51,11 @@ def _create(admin: AdminClient, settings: Settings, retention_days: int) -> bool
     )
     future = admin.create_topics([topic], request_timeout=REQUEST_TIMEOUT_S)[settings.topic]
     try:
-        future.result()
+        watch.answer(future, admin.poll)
     except KafkaException as error:
         if error.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:
             return False
-        raise _unavailable(error, settings) from error
+        raise
     return True
 
 
@@ -59,10 +63,7 @@ def _wait_for_leaders(admin: AdminClient, settings: Settings) -> None:
     """A broker acknowledges a topic before it can serve it."""
     deadline = time.monotonic() + LEADER_TIMEOUT_S
     while True:
-        try:
-            topic = admin.list_topics(settings.topic, timeout=REQUEST_TIMEOUT_S).topics[settings.topic]
-        except KafkaException as error:
-            raise _unavailable(error, settings) from error
+        topic = admin.list_topics(settings.topic, timeout=REQUEST_TIMEOUT_S).topics[settings.topic]
         if topic.error is None and topic.partitions and all(p.leader >= 0 for p in topic.partitions.values()):
             return
         if time.monotonic() > deadline:
@@ -71,9 +72,3 @@ def _wait_for_leaders(admin: AdminClient, settings: Settings) -> None:
                 f"look into the broker's log."
             )
         time.sleep(0.05)
-
-
-def _unavailable(error: KafkaException, settings: Settings) -> KafkaUnavailableError:
-    return KafkaUnavailableError(
-        f"Kafka at {settings.kafka_bootstrap} does not serve topic {settings.topic}: {error.args[0].str()}."
-    )

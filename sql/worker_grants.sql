@@ -1,0 +1,30 @@
+-- What fleetmeter itself may do, as an example: run it as an administrator of a ClickHouse server, with the names of your
+-- database and users. (The embedded ClickHouse has no roles.)
+
+-- Workers, and the commands that look or decide: reconcile, positions, quarantine, usage, query.
+CREATE ROLE IF NOT EXISTS fleetmeter_worker;
+GRANT SELECT, INSERT ON fleetmeter.* TO fleetmeter_worker;
+
+-- At each start a canary proves on a scratch table that the store keeps the promise, and counts the parts it made.
+GRANT CREATE TABLE, DROP TABLE ON fleetmeter.ledger_canary_* TO fleetmeter_worker;
+GRANT SELECT ON system.parts TO fleetmeter_worker;
+
+-- Identities move from the ledger's blobs to tables of their own, and expire there. Never more than DELETE: dropping a
+-- table partition would drop markers, too.
+GRANT ALTER DELETE ON fleetmeter.ledger TO fleetmeter_worker;
+GRANT ALTER DELETE, OPTIMIZE ON fleetmeter.dedup_ids TO fleetmeter_worker;
+GRANT ALTER DELETE, OPTIMIZE ON fleetmeter.dedup_snapshots TO fleetmeter_worker;
+GRANT SELECT ON system.mutations TO fleetmeter_worker;
+
+-- Before 26.5 ClickHouse asks for this for INSERT ... SELECT FROM input(), the form of the commit; it makes no table.
+GRANT CREATE TEMPORARY TABLE ON *.* TO fleetmeter_worker;
+
+-- `fleetmeter migrate`, which alone changes tables and views.
+CREATE ROLE IF NOT EXISTS fleetmeter_migrator;
+GRANT CREATE DATABASE, CREATE TABLE, CREATE VIEW, DROP VIEW, ALTER TABLE, SELECT, INSERT ON fleetmeter.* TO fleetmeter_migrator;
+
+-- Servers with table_engines_require_grant want this, too:
+-- GRANT TABLE ENGINE ON AggregatingMergeTree TO fleetmeter_worker;
+-- GRANT TABLE ENGINE ON AggregatingMergeTree, TABLE ENGINE ON ReplacingMergeTree TO fleetmeter_migrator;
+
+-- GRANT fleetmeter_worker TO fleetmeter; GRANT fleetmeter_migrator TO ana;
