@@ -29,6 +29,7 @@ from fleetmeter_producers.incarnation import Incarnation
 from fleetmeter_producers.kafka import Connect, connect
 from fleetmeter_producers.outbox import Outbox, Pending
 from fleetmeter_producers.outbox_choice import outbox_opener
+from fleetmeter_producers.packing import packing
 from fleetmeter_producers.sender import Sender
 from fleetmeter_producers.settings import ClientSettings
 from fleetmeter_producers.wire import encode_event, micros_of
@@ -92,6 +93,9 @@ class UsageClient:
         self.settings = settings or ClientSettings()
         self._config = self.settings.librdkafka(bootstrap)
         self._connect = connect
+        self._pack = packing(
+            self.settings.batch, most_events=self.settings.batch_events, most_bytes=self.settings.batch_bytes
+        )
         self._open_outbox = open_outbox or outbox_opener(self.settings, source, topic)
         self._append_wait_s = self.settings.when_full_wait_s if self.settings.when_full == "block" else 0.0
         self._closed = False
@@ -245,6 +249,7 @@ class UsageClient:
             connect=self._connect,
             retry_wait_s=self.settings.retry_wait_s,
             retry_wait_limit_s=self.settings.retry_wait_limit_s,
+            pack=self._pack,
         )
         sender.start()
         self._sender = sender

@@ -17,7 +17,8 @@ from functools import partial
 from typing import Any, Final
 
 from fleetmeter_producers.kafka import Connect, KafkaProducer, words_of
-from fleetmeter_producers.outbox import Entry, Outbox
+from fleetmeter_producers.outbox import Outbox
+from fleetmeter_producers.packing import Pack, Record, one_each
 
 _logger = logging.getLogger(__name__)
 
@@ -42,8 +43,10 @@ class Sender:
         connect: Connect,
         retry_wait_s: float,
         retry_wait_limit_s: float,
+        pack: Pack = one_each,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`pack` makes records of what is taken from the outbox; `delivered` and `failed_deliveries` count events."""
         self.delivered = 0
         self.failed_deliveries = 0
         self.last_error: str | None = None
@@ -52,12 +55,13 @@ class Sender:
         self._key = key
         self._config = config
         self._connect = connect
+        self._pack = pack
         self._first_wait_s = retry_wait_s
         self._wait_limit_s = retry_wait_limit_s
         self._clock = clock
         self._producer: KafkaProducer | None = None
         self._in_flight: set[int] = set()
-        self._delayed: list[tuple[float, int]] = []  # heap of (when to try again, position)
+        self._delayed: list[tuple[float, tuple[int, ...]]] = []  # heap of (when to try again, positions)
         self._retry_wait_s = retry_wait_s
         self._warn_at = 0.0
         self._fatal = False
@@ -114,8 +118,8 @@ class Sender:
         entries = self._outbox.take(_TAKE, self._idle_wait_s())
         # Noted before the first is sent: should sending stumble in between, all of them are given back.
         self._in_flight.update(entry.position for entry in entries)
-        for entry in entries:
-            self._send(self._producer, entry)
+        for record in self._pack(entries):
+            self._send(self._producer, record)
         self._producer.poll(_REPORT_WAIT_S if self._in_flight and not entries else 0.0)
 
     def _idle_wait_s(self) -> float:
@@ -128,40 +132,41 @@ class Sender:
     def _resume_delayed(self) -> None:
         until = float("inf") if self._hurried.is_set() else self._clock()
         self._hurried.clear()
-        due = []
+        due: list[int] = []
         while self._delayed and self._delayed[0][0] <= until:
-            due.append(heapq.heappop(self._delayed)[1])
+            due.extend(heapq.heappop(self._delayed)[1])
         if due:
             self._outbox.give_back(due)
 
-    def _send(self, producer: KafkaProducer, entry: Entry) -> None:
-        report = partial(self._on_delivery, producer, entry.position)
+    def _send(self, producer: KafkaProducer, record: Record) -> None:
+        report = partial(self._on_delivery, producer, record.positions)
         while not self._stopping.is_set():
             try:
-                producer.produce(self._topic, entry.value, self._key, on_delivery=report)
+                producer.produce(self._topic, record.value, self._key, on_delivery=report)
             except BufferError:  # librdkafka's queue is full: the outbox holds the rest
                 producer.poll(_QUEUE_FULL_WAIT_S)
             else:
                 return
 
-    def _on_delivery(self, producer: KafkaProducer, position: int, error: Any, _message: Any) -> None:
+    def _on_delivery(self, producer: KafkaProducer, positions: tuple[int, ...], error: Any, _message: Any) -> None:
         if producer is not self._producer:
             return  # of a producer that was given up, and its entries with it
-        self._in_flight.discard(position)
+        self._in_flight.difference_update(positions)
         if error is None:
-            self.delivered += 1
+            self.delivered += len(positions)
             self.last_error = None
             self._retry_wait_s = self._first_wait_s
-            self._outbox.acknowledge(position)
+            for position in positions:
+                self._outbox.acknowledge(position)
             return
-        self.failed_deliveries += 1
+        self.failed_deliveries += len(positions)
         self.last_error = words_of(error)
         now = self._clock()
         if now >= self._warn_at:
             _logger.warning("could not deliver to %s; will send again: %s", self._topic, self.last_error)
             self._warn_at = now + _WARN_EVERY_S
             self._longer_wait()
-        heapq.heappush(self._delayed, (now + self._retry_wait_s, position))
+        heapq.heappush(self._delayed, (now + self._retry_wait_s, positions))
 
     def _on_error(self, error: Any) -> None:
         """librdkafka's own errors: brokers that can't be reached it tries again by itself; fatal ones end it."""
@@ -183,7 +188,8 @@ class Sender:
             while len(producer) and self._clock() < deadline:
                 producer.poll(_QUEUE_FULL_WAIT_S)
         self._producer = None
-        self._outbox.give_back([*self._in_flight, *(position for _, position in self._delayed)])
+        delayed = [position for _, positions in self._delayed for position in positions]
+        self._outbox.give_back([*self._in_flight, *delayed])
         self._in_flight.clear()
         self._delayed.clear()
         self._fatal = False

@@ -49,6 +49,15 @@ class ClientSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     linger_ms: int = Field(20, ge=0, le=60_000, description="How long a record waits for company in its batch.")
+    batch: Literal["none", "ndjson", "arrow"] = Field(
+        "none",
+        description="Events in a record: `none` is one; `ndjson` and `arrow` (needs pyarrow) gather what waits, which "
+        "is cheaper for Kafka and the workers.",
+    )
+    batch_events: int = Field(500, ge=1, le=10_000, description="At most so many events in a record.")
+    batch_bytes: int = Field(
+        512 * _KIB, ge=_KIB, le=8 * _MIB, description="About so many bytes of JSON in a record, before compression."
+    )
     compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = Field("lz4", description="Of record batches.")
     outbox: Literal["spool", "memory"] = Field(
         "spool",
@@ -150,7 +159,7 @@ class ClientSettings(BaseModel):
             # The byte limit alone bounds the queue.
             "queue.buffering.max.messages": 10_000_000,
             # Above the largest event, below what brokers take by default (1 MiB and some).
-            "message.max.bytes": max(1_000_000, self.event_limit_bytes + 64 * _KIB),
+            "message.max.bytes": max(1_000_000, max(self.event_limit_bytes, self.batch_bytes) + 64 * _KIB),
         }
 
 

@@ -58,6 +58,7 @@ class SpoolOutbox:
         self._drain = threading.Condition(self._lock)  # for wait_drained
         self._taking = threading.Lock()
         self._homes = Homes(source_folder)
+        self._active: Segment | None = None
         self._returned: list[int] = []  # heap
         self._events = 0
         self._bytes = 0  # of events that were not acknowledged
@@ -78,22 +79,25 @@ class SpoolOutbox:
 
     def append(self, value: bytes, wait_s: float) -> bool:
         data = frame(value)
+        size = len(data)
         with self._lock:
-            if not self._has_room(len(data)) and not (
-                wait_s > 0 and self._room.wait_for(lambda: self._has_room(len(data)), wait_s)
+            if self._own_bytes + size > self._limit_bytes and not (
+                wait_s > 0 and self._room.wait_for(lambda: self._own_bytes + size <= self._limit_bytes, wait_s)
             ):
                 self.trouble = None
                 return False
+            segment = self._active
             try:
-                segment = self._segment_for(len(data))
+                if segment is None or segment.sealed or segment.end + size > self._segment_bytes:
+                    segment = self._active = self._next_segment()
                 segment.append(data)
             except OSError as error:
                 self.trouble = f"the spool in {self._folder} can't be written: {error}"
                 return False
             self.trouble = None
             self._events += 1
-            self._bytes += len(data)
-            self._own_bytes += len(data)
+            self._bytes += size
+            self._own_bytes += size
             end = segment.end
             self._work.notify()
         if self._sync is not None:
@@ -178,23 +182,18 @@ class SpoolOutbox:
 
     # --- writing ---
 
-    def _has_room(self, size: int) -> bool:
-        return self._own_bytes + size <= self._limit_bytes
-
-    def _segment_for(self, size: int) -> Segment:
-        """The segment to append to; raises OSError."""
+    def _next_segment(self) -> Segment:
+        """A new segment to append to; raises OSError."""
         own = self._homes.own or self._homes.found_own()
-        active = own.active
-        if active is not None and active.end + size <= self._segment_bytes:
-            return active
+        before = own.active
         space = os.statvfs(own.folder)
         if space.f_bavail * space.f_frsize < self._reserve_bytes + self._segment_bytes:
             raise OSError(errno.ENOSPC, f"{self._reserve_bytes} bytes of the disk are to be left free")
         segment = own.begin_segment()
-        if active is not None and active.done:  # all of it had arrived before it was sealed
-            del own.segments[active.number]
-            self._own_bytes -= active.end
-            self._delete(active)
+        if before is not None and before.done:  # all of it had arrived before it was sealed
+            del own.segments[before.number]
+            self._own_bytes -= before.end
+            self._delete(before)
         if self._sync is not None:
             sync_folder(own.folder)
             sync_folder(self._folder)

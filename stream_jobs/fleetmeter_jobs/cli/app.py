@@ -39,7 +39,7 @@ COMMANDS: Final[dict[str, Entry]] = {
     "audit": Entry("audit", "Check everything that can be checked, and say in words what is wrong."),
     "rebuild": Entry("rebuild", "Make the hourly, daily and all other derived data again from the ledger."),
     "quarantine": Entry("quarantine", "List, show and replay the events that were refused."),
-    "spool": Entry("spool", "Look into clients' spools on this machine, and send what dead processes left."),
+    "spool": Entry("spool", "Look into the spools of clients on this machine, and send what dead processes left."),
     "events": Entry("events", "Read raw records from Kafka by their coordinates."),
     "schema": Entry("schema", "Print the event contract: types, JSON Schema, reference, model catalogue."),
     "config": Entry("config", "Print every setting, its value and where the value comes from."),

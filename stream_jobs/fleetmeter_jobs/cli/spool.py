@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from fleetmeter_producers import ClientSettings
 from fleetmeter_producers.spool.draining import Drained, drain_spool
 from fleetmeter_producers.spool.inspection import SpoolReport, inspect_spool, source_folders
 from fleetmeter_producers.spool.place import default_spool_dir
@@ -82,7 +83,8 @@ def drain(
 
     Example: fleetmeter spool drain /var/lib/fleetmeter/spool --timeout 300
     """
-    settings = settings_of_stack(data_dir, setting)
+    access = settings_of_stack(data_dir, setting).kafka_access
+    client = ClientSettings(outbox="memory", kafka=access.librdkafka_security())
     drained: list[Drained] = []
     with progress(quiet=as_json) as display:
         for folder in source_folders(path or default_spool_dir()):
@@ -91,7 +93,7 @@ def drain(
             def show(done: int, total: int, task: object = task) -> None:
                 display.update(task, completed=done, total=total, detail=f"{done:,} of {total:,} events")  # type: ignore[arg-type]
 
-            drained.append(drain_spool(folder, settings.kafka_bootstrap, timeout_s=timeout_s, progress=show))
+            drained.append(drain_spool(folder, access.bootstrap, timeout_s=timeout_s, settings=client, progress=show))
     if as_json:
         print_json([asdict(result) for result in drained])
     else:
