@@ -18,7 +18,7 @@ import time as clock
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, Self
 
 from fleetmeter_schemas.envelope import EventRejected, check_against_time, check_attribute
 from fleetmeter_schemas.events import EVENT_TYPES, EventData
@@ -88,7 +88,8 @@ class UsageClient:
         open_outbox: Callable[[], Outbox] | None = None,
         connect: Connect = connect,
     ) -> None:
-        self._source = check_attribute("source", source)
+        self.source = self._source = check_attribute("source", source)
+        """The producer's name, as events carry it."""
         self._topic = topic
         self.settings = settings or ClientSettings()
         self._config = self.settings.librdkafka(bootstrap)
@@ -198,6 +199,25 @@ class UsageClient:
         if stopped:
             self._outbox.close()
         return left
+
+    async def aclose(self, timeout_s: float = 10.0) -> Pending:
+        """`close` for coroutines: waits in a thread, while the event loop goes on. (`emit` needs no such thing: it does
+        not wait, unless `when_full` is `block`.)"""
+        import asyncio  # noqa: PLC0415  (whoever awaits this has it; others need not load it)
+
+        return await asyncio.to_thread(self.close, timeout_s)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
 
     def stats(self) -> ClientStats:
         """Counters for metrics; cheap."""

@@ -1,5 +1,6 @@
 """The client against a broker that does what the test says."""
 
+import asyncio
 import dataclasses
 import threading
 from collections.abc import Callable
@@ -13,10 +14,13 @@ from fleetmeter_producers import (
     ClientClosedError,
     ClientSettings,
     ClientSettingsError,
+    ClientStats,
     Pending,
     UsageClient,
 )
+from fleetmeter_producers.metrics import register
 from fleetmeter_schemas import EventRejected, GenerationV1, OutcomeV1, Reason, parse_event
+from prometheus_client import CollectorRegistry
 
 GENERATION = GenerationV1(model="llada-8b-instruct", generation_mode="diffusion", output_tokens=128)
 
@@ -302,3 +306,52 @@ def test_a_password_does_not_get_into_the_message() -> None:
     with pytest.raises(ClientSettingsError) as refused:
         ClientSettings.of(kafka={"sasl.password": "hunter2", "acks": "0"})
     assert "hunter2" not in str(refused.value)
+
+
+def test_a_client_may_be_a_context_and_is_closed_with_it(make_client: Callable[..., UsageClient]) -> None:
+    with make_client() as client:
+        client.emit("a", GENERATION)
+    with pytest.raises(ClientClosedError):
+        client.emit("a", GENERATION)
+    assert client.stats().pending_events == 0
+
+
+def test_a_client_in_a_coroutine_leaves_the_loop_free(
+    make_client: Callable[..., UsageClient], broker: FakeBroker
+) -> None:
+    async def work() -> list[str]:
+        order = []
+        broker.away = True
+        async with make_client() as client:
+            client.emit("a", GENERATION)
+
+            async def come_back() -> None:
+                order.append("the loop went on")
+                broker.away = False
+
+            returning = asyncio.create_task(come_back())
+        order.append("closed")
+        await returning
+        return order
+
+    assert asyncio.run(work()) == ["the loop went on", "closed"]
+
+
+def test_prometheus_gets_every_counter(make_client: Callable[..., UsageClient]) -> None:
+    registry = CollectorRegistry()
+    clients = [make_client("urn:test:one"), make_client("urn:test:two")]
+    for client in clients:
+        register(client, registry)
+    for _ in range(3):
+        clients[0].emit("a", GENERATION)
+    assert clients[0].flush(10).events == 0
+
+    def value(name: str, source: str) -> float | None:
+        return registry.get_sample_value(f"fleetmeter_client_{name}", {"source": source})
+
+    assert [value("events_delivered_total", client.source) for client in clients] == [3, 0]
+    assert value("pending_events", "urn:test:one") == 0
+    assert value("delivery_failing", "urn:test:one") == 0
+    exported = {name.removeprefix("fleetmeter_client_") for family in registry.collect() for name in [family.name]}
+    told = {field.name for field in dataclasses.fields(ClientStats)} - {"incarnation", "last_error"}
+    assert {name.removeprefix("events_") for name in exported} == told | {"delivery_failing"}
