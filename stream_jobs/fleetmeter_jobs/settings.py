@@ -23,6 +23,8 @@ from fleetmeter_jobs.access_settings import AccessSettings
 from fleetmeter_jobs.errors import SettingsError
 
 ENV_PREFIX = "FLEETMETER_"
+_OF_PRODUCERS = frozenset({f"{ENV_PREFIX}SPOOL_DIR"})
+"""What clients read themselves. It may be set where workers and commands run, too; `fleetmeter spool` follows it."""
 
 _TOPIC_NAME = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 _SQL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
@@ -36,7 +38,7 @@ class _EnvironmentSource(EnvSettingsSource):
     def __call__(self) -> dict[str, Any]:
         known = {f"{ENV_PREFIX}{name.upper()}" for name in self.settings_cls.model_fields}
         given = {name.upper() for name in os.environ if name.upper().startswith(ENV_PREFIX)}
-        if unknown := sorted(given - known):
+        if unknown := sorted(given - known - _OF_PRODUCERS):
             raise SettingsError("\n".join(_unknown_variable(name, known) for name in unknown))
         return super().__call__()
 

@@ -34,7 +34,7 @@ class Secured:
             self.settings["kafka_bootstrap"],
             "urn:example:gpu-7",
             self.pipeline.topic,
-            settings=ClientSettings.from_environment(),
+            settings=ClientSettings.from_environment(spool_dir=self.pipeline.folder / "spool"),
         )
         for number in range(EVENTS):
             account = f"account-{number % 3}"

@@ -13,6 +13,8 @@ from fleetmeter_doubles.secured_kafka import PASSWORD, USER, SecuredKafka, secur
 from fleetmeter_doubles.tls_front import tls_front
 from fleetmeter_doubles.worker_processes import DEADLINE_S, eventually, new_pipeline
 from fleetmeter_local import RunningClickHouse, RunningKafka
+from fleetmeter_producers import ClientSettings, UsageClient
+from fleetmeter_schemas import GenerationV1
 from secured_pipeline import Secured
 
 pytestmark = [pytest.mark.kafka, pytest.mark.clickhouse, pytest.mark.timeout(300)]
@@ -81,6 +83,15 @@ def test_every_kind_of_command_gets_in(secured: Secured) -> None:
     assert secured.json_of("migrate") is not None
     config = secured.json_of("config")
     assert config["kafka_password"]["value"] == "**********"
+
+
+def test_what_a_dead_client_left_is_sent_with_the_same_settings(secured: Secured, tmp_path: Path) -> None:
+    settings = ClientSettings(spool_dir=tmp_path / "spool", exit_drain_s=0)
+    client = UsageClient("127.0.0.1:1", "urn:example:gpu-8", secured.pipeline.topic, settings=settings)
+    client.emit("account-1", GenerationV1(model="mercury-coder-mini", generation_mode="diffusion"))
+    assert client.close(0).events == 1
+    (drained,) = secured.json_of("spool", "drain", str(tmp_path / "spool"), "--timeout", "30")
+    assert (drained["sent"], drained["left"]) == (1, 0)
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,11 @@ def test_an_unknown_variable_is_an_error_with_the_nearest_name(monkeypatch: pyte
     assert "fleetmeter config" in second
 
 
+def test_a_producer_s_variable_is_no_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLEETMETER_SPOOL_DIR", "/var/lib/fleetmeter/spool")
+    assert "spool_dir" not in Settings.load().model_fields_set
+
+
 def test_an_unknown_option_is_an_error_with_the_nearest_name() -> None:
     with pytest.raises(SettingsError, match="unknown setting 'flush_event'; did you mean flush_events"):
         Settings.load(flush_event=1)
