@@ -8,6 +8,7 @@ from typing import Any
 from fleetmeter_schemas import native_spec
 
 from fleetmeter_jobs.errors import CoreMissingError
+from fleetmeter_jobs.ledger.dedup.native import Native
 from fleetmeter_jobs.settings import Settings
 
 _DAY_US = 86_400_000_000
@@ -16,14 +17,7 @@ _SECOND_US = 1_000_000
 
 def new_core(settings: Settings, hash_key: bytes) -> Any:
     """An empty `fleetmeter_native.Core`. Raises CoreMissingError, which says how to get it."""
-    try:
-        from fleetmeter_native import Core  # noqa: PLC0415  (an install without it is a working producer)
-    except ImportError as error:
-        raise CoreMissingError(
-            "fleetmeter's native core is not installed. Install a Rust toolchain (https://rustup.rs), then run "
-            "`pip install --force-reinstall --no-deps fleetmeter`, or `pip install -e .` in a clone"
-        ) from error
-    return Core(
+    return _native_module().Core(
         _spec(),
         hash_key,
         horizon_us=settings.horizon_days * _DAY_US,
@@ -33,6 +27,23 @@ def new_core(settings: Settings, hash_key: bytes) -> Any:
         label_keys=settings.label_keys,
         label_sets_per_account_hour=settings.label_sets_per_account_hour,
     )
+
+
+def dedup_native() -> Native:
+    """What folds and reads blobs. Raises CoreMissingError, as above."""
+    module = _native_module()
+    return Native(module.ChunkFold, module.blob_stats)
+
+
+def _native_module() -> Any:
+    try:
+        import fleetmeter_native  # noqa: PLC0415  (an install without it is a working producer)
+    except ImportError as error:
+        raise CoreMissingError(
+            "fleetmeter's native core is not installed. Install a Rust toolchain (https://rustup.rs), then run "
+            "`pip install --force-reinstall --no-deps fleetmeter`, or `pip install -e .` in a clone"
+        ) from error
+    return fleetmeter_native
 
 
 @cache

@@ -10,6 +10,8 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from fleetmeter_jobs.dedup_metrics import DedupMetrics, dedup_gauges
+from fleetmeter_jobs.errors import JobError
 from fleetmeter_jobs.ledger.commit import Committed
 from fleetmeter_jobs.ledger.context import CommitObserver
 from fleetmeter_jobs.ledger.errors import StoreUnavailableError
@@ -37,6 +39,7 @@ class Metrics:
         self.commit_errors = counter("fleetmeter_commit_errors", "Tries that ClickHouse did not answer as it should.")
         self.ghosts = counter("fleetmeter_commit_ghosts", "Tokens that ClickHouse logged without their rows appearing.")
         self.restarts = counter("fleetmeter_partition_restarts", "States dropped and made again.", "reason")
+        self.dedup = DedupMetrics(self.registry)
         self.commit_seconds = Histogram(
             "fleetmeter_commit_seconds",
             "From the end of a flush to its commit's confirmation.",
@@ -75,6 +78,21 @@ class PartitionMetrics(Observer, CommitObserver):
     def restarted(self, reason: str) -> None:
         self._metrics.restarts.labels(self._partition, reason).inc()
 
+    def looked_up(self, asked: int, known: int, seconds: float) -> None:
+        dedup, partition = self._metrics.dedup, self._partition
+        dedup.looked_up.labels(partition).inc(asked)
+        dedup.found.labels(partition).inc(known)
+        dedup.lookup_seconds.labels(partition).observe(seconds)
+
+    def sealed(self, ids: int, seconds: float) -> None:
+        dedup, partition = self._metrics.dedup, self._partition
+        dedup.sealed.labels(partition).inc()
+        dedup.sealed_ids.labels(partition).inc(ids)
+        dedup.seal_seconds.labels(partition).observe(seconds)
+
+    def seal_failed(self, error: JobError) -> None:  # noqa: ARG002
+        self._metrics.dedup.seal_errors.labels(self._partition).inc()
+
     def failed(self, label: str, error: StoreUnavailableError) -> None:  # noqa: ARG002
         self._metrics.commit_errors.labels(self._partition).inc()
 
@@ -89,6 +107,7 @@ class _Statuses(Collector):
     def collect(self) -> Iterable[Metric]:
         statuses = self._statuses()
         yield from (_gauge(name, meaning, statuses, value) for name, meaning, value in _GAUGES)
+        yield from dedup_gauges({partition: status.dedup for partition, status in statuses.items()})
         states = GaugeMetricFamily(
             "fleetmeter_partition_state", "1 for the state it is in.", labels=("partition", "state")
         )

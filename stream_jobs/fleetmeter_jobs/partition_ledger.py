@@ -8,22 +8,30 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
 
-from fleetmeter_jobs.counting_core import new_core
+from fleetmeter_jobs.counting_core import dedup_native, new_core
 from fleetmeter_jobs.errors import CountingError, JobError, KafkaUnavailableError, TopicReplacedError
 from fleetmeter_jobs.ledger.commit import Commit, Committed, Lost, commit
 from fleetmeter_jobs.ledger.context import CommitContext, CommitObserver, HookPoint
+from fleetmeter_jobs.ledger.dedup.chunks import Chunk, CutRule
+from fleetmeter_jobs.ledger.dedup.expiry import forget_before
+from fleetmeter_jobs.ledger.dedup.housekeeping import Kept, keep
+from fleetmeter_jobs.ledger.dedup.manifest import Manifest
+from fleetmeter_jobs.ledger.dedup.native import Native
+from fleetmeter_jobs.ledger.dedup.restore import Restored, restore
+from fleetmeter_jobs.ledger.dedup.store import DedupStore
 from fleetmeter_jobs.ledger.errors import StoreUnavailableError
 from fleetmeter_jobs.ledger.first_commit import ensure_hash_key, ensure_position
 from fleetmeter_jobs.ledger.position import Counts, PartitionId, Position
-from fleetmeter_jobs.ledger.restore import restore
-from fleetmeter_jobs.ledger.retry import Backoff, pause
+from fleetmeter_jobs.ledger.retry import Backoff, Cancel, pause, until_answered
 from fleetmeter_jobs.ledger.side_rows import fact_rows, quarantine_rows, subject_rows, watermark_rows
-from fleetmeter_jobs.ledger.store import LedgerStore, SideRows
+from fleetmeter_jobs.ledger.store import SideRows
 from fleetmeter_jobs.pending import Pending
 from fleetmeter_jobs.settings import Settings
 
@@ -35,7 +43,7 @@ class PartitionLedger:
 
     def __init__(
         self,
-        store: LedgerStore,
+        store: DedupStore,
         topic: str,
         partition: int,
         settings: Settings,
@@ -43,16 +51,18 @@ class PartitionLedger:
         observer: CommitObserver | None = None,
         core: Callable[[Settings, bytes], Any] = new_core,
         topic_id_now: Callable[[], str] | None = None,
-        cancel: threading.Event | None = None,
+        native: Callable[[], Native] = dedup_native,
+        new_event: Callable[[], threading.Event] = threading.Event,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         """`topic_id` gives the id of a topic that was found fit for counting; `topic_id_now` only the id, quickly.
-        `cancel` is what waits until it is time to try again, and `now_ms` this machine's clock."""
+        `new_event` makes what waits until it is time to try again, and `now_ms` is this machine's clock."""
         self.partition = PartitionId(topic, partition)
         """The log that is counted; `open` finds out in which epoch."""
         self._store, self._settings, self._core = store, settings, core
         self._topic_id, self._topic_id_now = topic_id, topic_id_now or topic_id
-        self._cancel = cancel or threading.Event()
+        self._native = native
+        self._new_event, self._cancel = new_event, new_event()
         self.trouble: JobError | None = None
         """Why ClickHouse, or Kafka, is being waited for now, if it is."""
         self._context = CommitContext(
@@ -79,12 +89,49 @@ class PartitionLedger:
         finally:
             self.trouble = None
 
-    def restore(self, position: Position) -> Any:
-        """A core that knows every event committed before the position."""
+    def restore(self, position: Position) -> Restored:
+        """A core that knows every event committed before the position. See `ledger.dedup.restore`."""
         self._store.hash_key()  # as above
-        core = self._core(self._settings, ensure_hash_key(self._store, self._context))
-        restore(self._store, core, self.partition, position)
-        return core
+        hash_key = ensure_hash_key(self._store, self._context)
+        settings = self._settings
+        return restore(
+            self._store,
+            partial(self._core, settings, hash_key),
+            self._native(),
+            self.partition,
+            position,
+            CutRule(settings.dedup_chunk_ids, settings.dedup_chunk_limit_bytes),
+            settings.dedup_filter_limit_bytes,
+        )
+
+    def blob_stats(self, blob: bytes) -> Mapping[str, int]:
+        """What a blob holds."""
+        return self._native().blob_stats(blob)
+
+    def look_up(self, asked: Sequence[tuple[Manifest, bytes]], cancel: Cancel) -> bytes:
+        """Which of the fingerprints are known in the chunks beside which they stand, asked until the store answers."""
+        try:
+            return b"".join(
+                until_answered(
+                    partial(
+                        self._store.known_ids, chunk.partition, chunk.first_offset, chunk.next_offset, fingerprints
+                    ),
+                    cancel,
+                    self._context.backoff,
+                    f"looking up ids in {chunk}",
+                    partial(self._context.observer.failed, str(chunk)),
+                )
+                for chunk, fingerprints in asked
+            )
+        finally:
+            self.trouble = None
+
+    def keep(self, chunk: Chunk, log_starts: Mapping[PartitionId, int], newest_append_us: int, cancel: Cancel) -> Kept:
+        """Seal a chunk and let expire what is too old for the log as it is now. See `ledger.dedup.housekeeping`."""
+        context = replace(self._context, cancel=cancel)
+        before = forget_before(newest_append_us, self._settings.horizon_days, self._settings.future_limit_s)
+        hash_key = ensure_hash_key(self._store, context)
+        return keep(self._store, self._native(), hash_key, chunk, log_starts, before, context)
 
     def commit(self, previous: Position, pending: Pending, flush: Any, topic_id: str) -> Committed | Lost:
         """Commit one flush with its side rows, if it was read from the topic with this id.
@@ -122,6 +169,10 @@ class PartitionLedger:
         """The partition is idle at `next_offset`, and known to hold nothing from before the watermark. Tried once."""
         for rows in watermark_rows(self.partition, watermark_us, next_offset):
             self._store.insert_side_rows(rows)
+
+    def new_cancel(self) -> threading.Event:
+        """What ends a call that takes one, once it is set."""
+        return self._new_event()
 
     def abandon(self) -> None:
         """End the calls that wait."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import ClassVar
 
 from fleetmeter_jobs.errors import JobError
 
@@ -17,6 +18,41 @@ class State(StrEnum):
     WAITING = "waiting"
     STOPPED = "stopped"
     RELEASED = "released"
+
+
+@dataclass
+class DedupStatus:
+    """What is remembered of counted events, and what that takes."""
+
+    OF_CORE: ClassVar = (
+        "exact_bytes",
+        "filter_bytes",
+        "sequenced_bytes",
+        "sequenced_incarnations",
+        "sequenced_events",
+        "foreign_ids",
+        "filtered_ids",
+        "hourly_ids",
+        "chunks",
+        "held_events",
+    )
+    """Names among the native core's `stats`, which says what they mean."""
+    exact_bytes: int = 0
+    filter_bytes: int = 0
+    sequenced_bytes: int = 0
+    sequenced_incarnations: int = 0
+    sequenced_events: int = 0
+    foreign_ids: int = 0
+    filtered_ids: int = 0
+    hourly_ids: int = 0
+    chunks: int = 0
+    held_events: int = 0
+    unsealed_chunks: int = 0
+    """Closed, and not yet in the store."""
+    sealed_at_s: float | None = None
+    """Wall clock of the last seal, since the state was read."""
+    seal_error: str | None = None
+    """Why the last try to seal did not succeed; counting goes on."""
 
 
 @dataclass(slots=True)
@@ -34,6 +70,7 @@ class PartitionStatus:
     """Wall clock of the last commit."""
     pending_events: int = 0
     inbox_bytes: int = 0
+    dedup: DedupStatus = field(default_factory=DedupStatus)
     error: str | None = None
     domain: str | None = None
 

@@ -14,6 +14,9 @@ from fleetmeter_jobs.errors import CountingError
 from fleetmeter_jobs.ledger.side_rows import Fact, Rejection
 from fleetmeter_jobs.record_batch import RecordBatch
 
+_SIDE_BYTES_LIMIT = 32 * 1024 * 1024
+_CORE_ERRORS = (ValueError, TypeError, OverflowError, MemoryError, RuntimeError)
+
 
 class Ingested(Protocol):
     """What the native core says about one call (see `fleetmeter_native`)."""
@@ -30,6 +33,7 @@ class Core(Protocol):
     pending_groups: int
 
     def ingest(self, values: list[bytes | None], base_offset: int, append_time_us: int) -> Ingested: ...
+    def resolve(self, known: bytes) -> Ingested: ...
 
 
 @dataclass(slots=True)
@@ -60,6 +64,11 @@ class Pending:
         """Nothing to commit, not even offsets."""
         return self.next_offset == self.first_offset
 
+    @property
+    def large(self) -> bool:
+        """Whether what waits in memory beside the core is a reason to flush."""
+        return self.side_bytes >= _SIDE_BYTES_LIMIT
+
     def ingest(self, core: Core, batches: Sequence[RecordBatch]) -> None:
         """Count the batches, which must continue at `next_offset` (see `continuity`).
 
@@ -75,10 +84,25 @@ class Pending:
             self.leader_epoch, self.crc = batch.leader_epoch, batch.crc
             self.append_time_ms = batch.append_time_ms
 
+    def resolve(self, core: Core, known: bytes) -> None:
+        """The lookups that were taken are answered: held events are counted, as new or as `known` (fingerprints).
+
+        Raises CountingError as `ingest` does.
+        """
+        try:
+            resolved = core.resolve(known)
+        except _CORE_ERRORS as error:
+            raise CountingError(
+                f"the native core refused the answer to lookups: {type(error).__name__}: {error}"
+            ) from error
+        for offset, index, event in resolved.facts:
+            self.facts.append(Fact(offset, index, event))
+            self.side_bytes += len(event)
+
     def _ingest_values(self, core: Core, batch: RecordBatch) -> None:
         try:
             ingested = core.ingest(batch.values, batch.base_offset, batch.append_time_ms * 1000)
-        except (ValueError, TypeError, OverflowError, MemoryError, RuntimeError) as error:
+        except _CORE_ERRORS as error:
             raise CountingError(
                 f"the native core refused offsets {batch.base_offset}..{batch.next_offset}: "
                 f"{type(error).__name__}: {error}"

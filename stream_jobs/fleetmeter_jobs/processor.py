@@ -11,28 +11,30 @@ from the ledger: always right, because only a commit counts, and a commit is all
 - another worker committed first (Lost): start again;
 - an error that may pass: hold the position, wait, start again; health and metrics say so;
 - an error that won't: the partition stops and the others go on. A person has to look; the message says what to do.
-  It looks again by itself now and then, so that what that person does takes effect without touching the worker.
+  It looks again now and then, so that what that person does takes effect without touching the worker.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 from faust.types import TP
 
 from fleetmeter_jobs.continuity import continue_from
 from fleetmeter_jobs.counted_log import CountedLog
+from fleetmeter_jobs.dedup_memory import DedupMemory
 from fleetmeter_jobs.errors import JobError, OffsetGapError
-from fleetmeter_jobs.ledger.commit import Committed, Lost
+from fleetmeter_jobs.flight import Landed, fly
+from fleetmeter_jobs.idle_watermark import IdleWatermark
+from fleetmeter_jobs.ledger.commit import Lost
 from fleetmeter_jobs.ledger.errors import CommitAbandonedError
 from fleetmeter_jobs.ledger.position import PartitionId, Position
+from fleetmeter_jobs.ledger.retry import Backoff
 from fleetmeter_jobs.partition_status import PartitionStatus, State
 from fleetmeter_jobs.pending import Pending
 from fleetmeter_jobs.processor_seams import Acknowledge, Ledger, Limits, Log, Observer
@@ -40,9 +42,6 @@ from fleetmeter_jobs.record_batch import Fetch
 from fleetmeter_jobs.threads import Threads
 
 log = logging.getLogger(__name__)
-
-_SIDE_BYTES_LIMIT = 32 * 1024 * 1024
-"""Rejected payloads and facts that wait in memory for a flush; more of them is a reason to flush."""
 
 
 class _StartAgain(Exception):
@@ -83,13 +82,13 @@ class Processor:
         self._last_gap: int | None = None
         self._doubt = ""
         # What follows from the ledger, and is dropped when it no longer does:
-        self._core: Any = None
+        self._memory: DedupMemory | None = None
         self._topic_id = ""
         self._position: Position | None = None
         self._pending = Pending(0, 0)
         self._pending_since = 0.0
-        self._flight: asyncio.Task[_Landed] | None = None
-        self._watermark_due = 0.0
+        self._flight: asyncio.Task[Landed] | None = None
+        self._idle_watermark = IdleWatermark(ledger, threads, limits.watermark_interval_s, clock)
 
     # Called by the worker
 
@@ -101,10 +100,12 @@ class Processor:
     @property
     def status(self) -> PartitionStatus:
         """What the partition is doing now."""
+        if (memory := self._memory) is not None:
+            self._status.dedup = memory.status
         if self._status.state is not State.COUNTING:
             return self._status
         self._status.log_end = self._kafka.log_end(self._tp)
-        trouble = self._ledger.trouble or self._kafka.trouble(self._tp)
+        trouble = self._ledger.trouble or self._kafka.trouble(self._tp) or (memory.trouble if memory else None)
         if trouble is None:
             return self._status
         waiting = replace(self._status)
@@ -142,7 +143,7 @@ class Processor:
         if not done:
             self._abandoned = True  # from here on another processor may read the partition
             self._ledger.abandon()
-            self._core = None
+            self._forget()
             log.warning("%s: the last commit is not confirmed after %.1f s; abandoned", self.partition, limit_s)
         elif self._status.state is not State.STOPPED:
             self._status.entered(State.RELEASED)
@@ -174,8 +175,8 @@ class Processor:
                 self._observer.restarted(again.reason)
                 await self._drop()
                 self._status.entered(State.STARTING)
-            except CommitAbandonedError as error:
-                log.info("%s", error)
+            except CommitAbandonedError as told:
+                log.info("%s", told)
                 await self._drop()
             except JobError as error:
                 await self._drop()
@@ -191,7 +192,7 @@ class Processor:
             log.log(level, "%s %s: %s", self.partition, verb, error)
         self._status.failed(State.WAITING if error.retryable else State.STOPPED, error)
         if error.retryable:
-            await self._wait_after(failures)
+            await self._wait(Backoff(self._limits.retry_wait_s, self._limits.retry_wait_limit_s).wait_s(failures))
         elif error.mendable and not self._stopping:
             await self._wait(self._limits.recheck_interval_s)
         else:
@@ -201,7 +202,7 @@ class Processor:
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (defect := task.exception()) is not None:
             log.error("%s stops: a defect of fleetmeter, please report it", self.partition, exc_info=defect)
-            self._core = None
+            self._forget()
             self._stop_reading()
             self._status.failed(State.STOPPED, defect)
 
@@ -212,14 +213,27 @@ class Processor:
         position = await self._threads.store(self._ledger.open, log_start, topic_id)
         await self._counted_log.begin(self.partition, position, topic_id)
         self._status.entered(State.STARTING)
-        if self._core is None or self._position != position:
-            self._core = await self._threads.store(self._ledger.restore, position)
+        if self._memory is None or self._position != position:
+            self._forget()
+            self._memory = await DedupMemory.read(self._ledger, position, self._limits, self._threads, self._observer)
+        self._memory.go_on(position.next_offset, self._wake.set)
         self._topic_id, self._position = topic_id, position
         self._pending = Pending(position.next_offset, position.watermark_us)
         self._status.next_offset, self._status.watermark_us = position.next_offset, position.watermark_us
         self._seek(position.next_offset)
         self._status.entered(State.COUNTING)
         log.info("%s: counting from offset %s (the log starts at %s)", self.partition, position.next_offset, log_start)
+
+    def _forget(self) -> None:
+        memory, self._memory = self._memory, None
+        if memory is not None:
+            memory.pause()
+
+    @property
+    def _known(self) -> DedupMemory:
+        if self._memory is None:
+            raise CommitAbandonedError(f"{self.partition} was given away; nothing more is counted here")
+        return self._memory
 
     def _seek(self, offset: int) -> None:
         if self._stopping:
@@ -232,7 +246,7 @@ class Processor:
     async def _drop(self) -> None:
         """Forget everything that was not committed. Waits for a commit in flight: the next start must not race it."""
         self._stop_reading()
-        self._core = None
+        self._forget()
         self._positioning = 0
         self._inbox.clear()
         self._unacknowledged.clear()
@@ -247,10 +261,6 @@ class Processor:
         if not self._abandoned:
             self._kafka.stop_at(self._tp)
 
-    async def _wait_after(self, failures: int) -> None:
-        longest = min(self._limits.retry_wait_limit_s, self._limits.retry_wait_s * 2.0 ** min(failures - 1, 30))
-        await self._wait(longest * random.uniform(0.5, 1.0))  # noqa: S311  (only to spread workers out)
-
     # Counting
 
     async def _count(self) -> None:
@@ -261,10 +271,13 @@ class Processor:
                 raise _StartAgain("doubt", self._doubt)
             elif self._stopping:
                 await self._commit_rest()
+                self._known.pause()
                 return
-            elif self._flight is None and self._flush_due():
+            elif self._known.ready:
+                await self._known.take_in(self._pending)
+            elif self._flight is None and self._flush_due() and not self._known.core.held_events:
                 await self._launch()
-            elif self._inbox and not (self._flight is not None and self._full()):
+            elif self._inbox and self._may_ingest():
                 await self._ingest()
             else:
                 await self._idle()
@@ -290,8 +303,9 @@ class Processor:
             return  # whoever starts next reads it again
         if self._pending.empty:
             self._pending_since = self._clock()
-        await self._threads.core(self._pending.ingest, self._core, batches)
-        self._status.pending_events = self._core.pending_events
+        memory = self._known
+        memory.look_up(await self._threads.core(memory.ingest_in_core, self._pending, batches))
+        self._status.pending_events = memory.core.pending_events
         self._unacknowledged.append((self._pending.next_offset, acknowledge))
 
     async def _on_gap(self, error: OffsetGapError) -> None:
@@ -305,34 +319,32 @@ class Processor:
         self._last_gap = here
         self._seek(here)
 
+    def _may_ingest(self) -> bool:
+        # A flush that is due and not launched waits for held events, and must not wait for more and more of them.
+        enough = self._flush_due() if self._flight is None else self._full()
+        return not enough and self._known.has_room
+
     def _full(self) -> bool:
-        return (
-            self._core.pending_events >= self._limits.flush_events
-            or self._core.pending_groups >= self._limits.flush_groups
-            or self._pending.side_bytes >= _SIDE_BYTES_LIMIT
-        )
+        return self._known.full or self._pending.large
 
     def _flush_due(self) -> bool:
-        if self._pending.empty:
-            return False
-        return self._full() or self._clock() - self._pending_since >= self._limits.flush_interval_s
+        waited_s = self._clock() - self._pending_since
+        return not self._pending.empty and (waited_s >= self._limits.flush_interval_s or self._full())
 
     async def _launch(self) -> None:
-        flush = await self._threads.core(self._core.flush)
+        if self._position is None:
+            return
+        flush = await self._threads.core(self._known.flush_in_core, self._pending)
         self._status.pending_events = 0
         pending, self._pending = self._pending, Pending(self._pending.next_offset, self._pending.watermark_us)
-        self._flight = asyncio.create_task(self._commit(pending, flush), name=f"commit {self.partition}")
+        flight = fly(self._ledger, self._threads, self._clock, self._position, pending, flush, self._topic_id)
+        self._flight = asyncio.create_task(flight, name=f"commit {self.partition}")
         self._flight.add_done_callback(lambda _: self._wake.set())
 
-    async def _commit(self, pending: Pending, flush: Any) -> _Landed:
-        began = self._clock()
-        outcome = await self._threads.store(self._ledger.commit, self._position, pending, flush, self._topic_id)
-        return _Landed(pending, flush, outcome, self._clock() - began)
-
     async def _land(self) -> None:
-        flight, self._flight = self._flight, None
-        if flight is None:
+        if (flight := self._flight) is None:
             return
+        self._flight = None
         landed = await flight
         if isinstance(landed.outcome, Lost):
             raise _StartAgain("lost", f"others decided about offset {landed.pending.first_offset} and what follows")
@@ -340,6 +352,8 @@ class Processor:
         self._status.next_offset = self._position.next_offset
         self._status.watermark_us = max(self._status.watermark_us, landed.pending.watermark_us)
         self._status.committed_at_s = time.time()
+        if self._memory is not None:
+            self._memory.committed(self._position.next_offset, landed.pending.append_time_ms)
         self._observer.committed(landed.pending, landed.flush, landed.outcome, landed.seconds)
         while self._unacknowledged and self._unacknowledged[0][0] <= self._position.next_offset:
             await self._unacknowledged.popleft()[1]()
@@ -349,16 +363,19 @@ class Processor:
         if self._flight is not None:
             await asyncio.wait([self._flight])
             await self._land()
+        await self._known.resolve_all(self._pending)
         if not self._pending.empty:
             await self._launch()
             await asyncio.wait([self._flight] if self._flight else [])
             await self._land()
 
     async def _idle(self) -> None:
-        if self._pending.empty and self._flight is None and self._clock() >= self._watermark_due:
-            self._watermark_due = self._clock() + self._limits.watermark_interval_s
-            await self._advance_watermark()
-        if self._pending.empty or self._flight is not None:
+        if self._pending.empty and self._flight is None and self._idle_watermark.due:
+            here = self._pending.next_offset
+            self._status.watermark_us = await self._idle_watermark.advance(
+                self._status.watermark_us, here, self._kafka.drained_at_ms(self._tp, here)
+            )
+        if self._pending.empty or self._flight is not None or self._flush_due():
             await self._wait(self._limits.watermark_interval_s)
         else:
             await self._wait(max(self._pending_since + self._limits.flush_interval_s - self._clock(), 0.0))
@@ -370,26 +387,3 @@ class Processor:
         except TimeoutError:
             return
         self._wake.clear()
-
-    async def _advance_watermark(self) -> None:
-        """No event can be missing before the moment at which the broker said that there is nothing more."""
-        here = self._pending.next_offset
-        drained_at_ms = self._kafka.drained_at_ms(self._tp, here)
-        if drained_at_ms is None or drained_at_ms * 1000 <= self._status.watermark_us:
-            return
-        try:
-            await self._threads.store(self._ledger.advance_watermark, drained_at_ms * 1000, here)
-        except JobError as error:
-            if not error.retryable:
-                raise
-            log.warning("%s: the idle watermark waits: %s", self.partition, error)
-        else:
-            self._status.watermark_us = drained_at_ms * 1000
-
-
-@dataclass(frozen=True, slots=True)
-class _Landed:
-    pending: Pending
-    flush: Any
-    outcome: Committed | Lost
-    seconds: float

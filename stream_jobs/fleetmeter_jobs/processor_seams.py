@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import threading
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -10,7 +11,12 @@ from faust.types import TP
 
 from fleetmeter_jobs.errors import JobError
 from fleetmeter_jobs.ledger.commit import Committed, Lost
+from fleetmeter_jobs.ledger.dedup.chunks import Chunk
+from fleetmeter_jobs.ledger.dedup.housekeeping import Kept
+from fleetmeter_jobs.ledger.dedup.manifest import Manifest
+from fleetmeter_jobs.ledger.dedup.restore import Restored
 from fleetmeter_jobs.ledger.position import PartitionId, Position
+from fleetmeter_jobs.ledger.retry import Cancel
 from fleetmeter_jobs.log_check import LastBatch
 from fleetmeter_jobs.pending import Pending
 
@@ -40,9 +46,15 @@ class Ledger(Protocol):
     def trouble(self) -> JobError | None: ...
     def topic_id(self) -> str: ...
     def open(self, log_start: int, topic_id: str) -> Position: ...
-    def restore(self, position: Position) -> Any: ...
+    def restore(self, position: Position) -> Restored: ...
+    def blob_stats(self, blob: bytes) -> Mapping[str, int]: ...
+    def look_up(self, asked: Sequence[tuple[Manifest, bytes]], cancel: Cancel) -> bytes: ...
+    def keep(
+        self, chunk: Chunk, log_starts: Mapping[PartitionId, int], newest_append_us: int, cancel: Cancel
+    ) -> Kept: ...
     def commit(self, previous: Position, pending: Pending, flush: Any, topic_id: str) -> Committed | Lost: ...
     def advance_watermark(self, watermark_us: int, next_offset: int) -> None: ...
+    def new_cancel(self) -> threading.Event: ...
     def abandon(self) -> None: ...
 
 
@@ -54,6 +66,15 @@ class Observer:
 
     def restarted(self, reason: str) -> None:
         """The state in memory was dropped: `lost`, `gap`, `doubt`, or an error's domain."""
+
+    def looked_up(self, asked: int, known: int, seconds: float) -> None:
+        """The store was asked about so many old ids, of which it knew some."""
+
+    def sealed(self, ids: int, seconds: float) -> None:
+        """A chunk of so many foreign ids is in the store."""
+
+    def seal_failed(self, error: JobError) -> None:
+        """A try to seal a chunk did not succeed; there will be another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,3 +89,7 @@ class Limits:
     retry_wait_s: float = 0.2
     retry_wait_limit_s: float = 15.0
     recheck_interval_s: float = 10.0
+    held_events: int = 100_000
+    """Events that may wait for an answer from the store before ingesting waits too."""
+    exact_bytes: int = 2**30
+    filter_bytes: int = 2**28

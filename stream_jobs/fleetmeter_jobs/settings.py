@@ -146,6 +146,44 @@ class Settings(AccessSettings):
         65_536, ge=0, le=64 * _MIB, description="Bytes of a rejected payload that quarantine keeps."
     )
 
+    # What is remembered of counted events
+    dedup_chunk_ids: int = Field(
+        4_000_000,
+        ge=1_000,
+        le=100_000_000,
+        description=(
+            "Foreign ids (those that no client of ours gave) that a partition gathers in memory, at 24 bytes each, "
+            "before they move to ClickHouse and leave a filter of about 2.3 bytes each; at the latest after a day."
+        ),
+    )
+    dedup_chunk_limit_bytes: int = Field(
+        512 * _MIB,
+        ge=_MIB,
+        le=64 * 1024 * _MIB,
+        description="Bytes of ids in the ledger with which they are folded too: bounds what a start has to read.",
+    )
+    dedup_filter_limit_bytes: int = Field(
+        256 * _MIB,
+        ge=0,
+        le=64 * 1024 * _MIB,
+        description=(
+            "Memory of a partition's filters. Beyond it the oldest ids are looked up by the hour of the event: "
+            "a resend with another time is then counted again."
+        ),
+    )
+    dedup_exact_limit_bytes: int = Field(
+        1024 * _MIB,
+        ge=_MIB,
+        le=64 * 1024 * _MIB,
+        description="Memory of ids that wait to move to ClickHouse. Beyond it a partition waits until they can.",
+    )
+    dedup_held_events: int = Field(
+        100_000,
+        ge=1,
+        le=10_000_000,
+        description="Events that wait, with their partition counting on, until ClickHouse says whether it knows them.",
+    )
+
     # When a worker commits
     flush_interval_s: float = Field(
         1.0, ge=0.05, le=300, description="A partition with pending events commits at least this often."

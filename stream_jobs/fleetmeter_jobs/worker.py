@@ -186,6 +186,7 @@ class Worker:
         except TimeoutError:
             log.warning("leaving the consumer group took too long; Kafka will notice after the session's time-out")
             self.hanging = True
+        self.hanging |= self._threads.waiting > 0  # a chunk that is being sealed: the next worker seals it
         log.info("stopped")
         if crashed:
             return EXIT_FAILED
@@ -213,6 +214,9 @@ class Worker:
             retry_wait_s=settings.retry_wait_s,
             retry_wait_limit_s=settings.retry_wait_limit_s,
             recheck_interval_s=settings.recheck_interval_s,
+            held_events=settings.dedup_held_events,
+            exact_bytes=settings.dedup_exact_limit_bytes,
+            filter_bytes=settings.dedup_filter_limit_bytes,
         )
         return Processor(ledger, self._app.batch_consumer, limits, self._threads, metrics)
 

@@ -13,6 +13,7 @@ import pytest
 from fleetmeter_doubles.memory_ledger import MemoryLedger
 from fleetmeter_doubles.partition_world import PartitionWorld
 from fleetmeter_doubles.toy_core import ToyCore
+from fleetmeter_doubles.toy_dedup import TOY_NATIVE
 from fleetmeter_jobs.app import UsageApp, build_app, count_with
 from fleetmeter_jobs.kafka_topic import countable_topic_id
 from fleetmeter_jobs.ledger.position import Counts, PartitionId
@@ -61,6 +62,7 @@ class ToyFleet:
                 settings,
                 lambda: countable_topic_id(settings.kafka_access, settings.topic),
                 core=lambda _settings, _key: ToyCore(),
+                native=lambda: TOY_NATIVE,
             )
             return Processor(ledger, app.batch_consumer, limits, threads)
 

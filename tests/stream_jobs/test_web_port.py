@@ -10,7 +10,7 @@ import pytest
 from fleetmeter_jobs.errors import KafkaUnavailableError
 from fleetmeter_jobs.ledger.errors import StoreUnavailableError
 from fleetmeter_jobs.metrics import Metrics, PartitionMetrics
-from fleetmeter_jobs.partition_status import PartitionStatus, State
+from fleetmeter_jobs.partition_status import DedupStatus, PartitionStatus, State
 from fleetmeter_jobs.pending import Pending
 from fleetmeter_jobs.web import Health, WebPort
 from prometheus_client.parser import text_string_to_metric_families
@@ -96,6 +96,30 @@ async def test_metrics_add_up_what_was_committed_and_show_states() -> None:
     assert samples["fleetmeter_partition_state", "stopped"] == 0
     status.failed(State.STOPPED, ValueError("x"))
     assert (await _scrape(metrics))["fleetmeter_partition_state", "stopped"] == 1
+
+
+async def test_metrics_tell_what_is_remembered_and_how() -> None:
+    metrics = Metrics()
+    status = PartitionStatus(
+        State.COUNTING,
+        dedup=DedupStatus(foreign_ids=4, filtered_ids=30, hourly_ids=200, sequenced_events=1000, held_events=2),
+    )
+    metrics.watch(lambda: {2: status}, lambda: "counting")
+    observer = PartitionMetrics(metrics, 2)
+    observer.looked_up(100, 30, 0.25)
+    observer.looked_up(5, 0, 0.5)
+    observer.sealed(4_000_000, 9.0)
+    observer.seal_failed(StoreUnavailableError("no answer"))
+    samples = await _scrape(metrics)
+    known = {where: samples["fleetmeter_dedup_ids", where] for where in ("exact", "filter", "hour", "sequenced")}
+    assert known == {"exact": 4, "filter": 30, "hour": 200, "sequenced": 1000}
+    assert samples["fleetmeter_dedup_held_events", ""] == 2
+    assert samples["fleetmeter_dedup_looked_up_ids_total", ""] == 105
+    assert samples["fleetmeter_dedup_found_ids_total", ""] == 30
+    assert samples["fleetmeter_dedup_lookup_seconds_sum", ""] == pytest.approx(0.75)
+    assert samples["fleetmeter_dedup_sealed_ids_total", ""] == 4_000_000
+    assert samples["fleetmeter_dedup_sealed_chunks_total", ""] == samples["fleetmeter_dedup_seal_errors_total", ""] == 1
+    assert ("fleetmeter_dedup_seal_age_seconds", "") not in samples
 
 
 async def _scrape(metrics: Metrics) -> dict[tuple[str, str], float]:

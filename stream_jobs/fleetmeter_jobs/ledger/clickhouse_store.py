@@ -22,6 +22,7 @@ from fleetmeter_schemas.tables import (
 
 from fleetmeter_jobs.ledger.clickhouse_http import ClickHouseHttp
 from fleetmeter_jobs.ledger.columns import value_type
+from fleetmeter_jobs.ledger.dedup.clickhouse_dedup import ClickHouseDedup
 from fleetmeter_jobs.ledger.errors import DedupStateError
 from fleetmeter_jobs.ledger.pinned import COMMIT_SETTINGS, READ_SETTINGS, SIDE_ROW_SETTINGS
 from fleetmeter_jobs.ledger.position import Counts, PartitionId, Position, Tail
@@ -54,12 +55,8 @@ _FACT_TABLES: Final = (USAGE_FACTS.name, USAGE_ESTIMATES.name, USAGE_ADJUSTMENTS
 _STRUCTURE: Final = ", ".join(f"{column.name} {value_type(column.clickhouse_type)}" for column in LEDGER.columns)
 
 
-class ClickHouseStore:
+class ClickHouseStore(ClickHouseDedup):
     """A `LedgerStore` over HTTP. Thread-safe. `ledger` names the table; the canary has one of its own."""
-
-    def __init__(self, http: ClickHouseHttp, ledger: str = "ledger") -> None:
-        self.http = http
-        self.ledger = ledger
 
     @classmethod
     def connect(
@@ -125,21 +122,22 @@ class ClickHouseStore:
             raise DedupStateError(f"{self.ledger} has {len(keys)} hash keys; no state can be restored with certainty")
         return bytes.fromhex(keys[0][0]) if keys else None
 
-    def blobs(self, partition: PartitionId, before: int) -> Iterator[Blob]:
+    def blobs(self, partition: PartitionId, before: int, first: int = 0) -> Iterator[Blob]:
         """See `LedgerStore.blobs`. Holds about BLOB_PAGE_BYTES at a time."""
-        parameters = {**_parameters(partition), "before": before}
+        parameters = {**_parameters(partition), "from": first, "before": before}
         sizes = self.http.rows(
             f"SELECT blob_offset, length(blob) FROM {self.ledger} "
-            f"WHERE row_kind = 'blob' AND {_OF_PARTITION} AND blob_offset < {{before:UInt64}} ORDER BY blob_offset",
+            f"WHERE row_kind = 'blob' AND {_OF_PARTITION} "
+            "AND blob_offset >= {from:UInt64} AND blob_offset < {before:UInt64} ORDER BY blob_offset",
             parameters=parameters,
             settings=READ_SETTINGS,
         )
-        for first, last in _pages(sizes):
+        for begin, last in _pages(sizes):
             answer = self.http.execute(
                 f"SELECT first_offset, next_offset, blob FROM {self.ledger} "
                 f"WHERE row_kind = 'blob' AND {_OF_PARTITION} "
                 "AND blob_offset BETWEEN {first:UInt64} AND {last:UInt64} ORDER BY blob_offset FORMAT ArrowStream",
-                parameters={**parameters, "first": first, "last": last},
+                parameters={**parameters, "first": begin, "last": last},
                 settings=READ_SETTINGS,
             )
             with pa.ipc.open_stream(answer) as reader:

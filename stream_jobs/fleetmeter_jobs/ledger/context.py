@@ -11,14 +11,26 @@ from typing import Literal
 from fleetmeter_jobs.ledger.errors import StoreUnavailableError
 from fleetmeter_jobs.ledger.retry import Backoff, Cancel
 
-HookPoint = Literal["before_side_rows", "before_insert", "after_insert", "before_read_back", "before_ack"]
+HookPoint = Literal[
+    # of a commit
+    "before_side_rows",
+    "before_insert",
+    "after_insert",
+    "before_read_back",
+    "before_ack",
+    # of sealing a chunk
+    "before_ids",
+    "before_manifests",
+    "before_blobs_deleted",
+    "after_blobs_deleted",
+]
 
 
 class CommitObserver:
     """Sees each step of a commit; does nothing by itself. Metrics count with it, and fault tests strike in it.
 
     An exception out of `at` leaves the commit at that point, as a crash would. `label` is the token of the insert that
-    the step is about (before side rows: the partition and position).
+    the step is about (before side rows: the partition and position; of sealing: the chunk).
     """
 
     def at(self, point: HookPoint, label: str) -> None:

@@ -8,6 +8,7 @@
     ├── PositionWentBackError      clickhouse  the ledger holds less than it did (restored from a backup?)
     ├── DedupStateError            clickhouse  the committed identities are incomplete or damaged
     ├── DecisionError              input       what an operator asks for makes no sense for this position and log
+    ├── DedupMovedError            clickhouse  retryable: another worker sealed or deleted what was being read
     ├── CommitAbandonedError       internal    shutdown came first; the outcome is unknown and a restart finds out
     └── BooksError                 internal    a flush's own numbers contradict each other: nothing was sent
 
@@ -96,3 +97,9 @@ class BooksError(LedgerError):
     """A flush whose numbers contradict each other, found before anything was sent."""
 
     domain: ClassVar[Domain] = "internal"
+
+
+class DedupMovedError(LedgerError):
+    """The committed dedup state changed while it was read or folded: another worker has sealed what we are at."""
+
+    retryable: ClassVar[bool] = True

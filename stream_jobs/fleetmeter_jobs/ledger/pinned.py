@@ -68,4 +68,15 @@ READ_SETTINGS: Final[dict[str, str | int]] = {
     "output_format_json_quote_64bit_integers": 0,
     # Blobs are bytes, not text.
     "output_format_arrow_string_as_string": 0,
+    # What was deleted is not to be read, even before a merge has removed it.
+    "apply_deleted_mask": 1,
+}
+
+DELETE_SETTINGS: Final[dict[str, str | int]] = {
+    # Return when every part is masked, on this server or on all replicas, and not when it was merely noted.
+    "lightweight_deletes_sync": 2,
+    "mutations_sync": 2,
+    # A mask beside the part, not a patch that readers would have to apply.
+    "lightweight_delete_mode": "alter_update",
+    **_THROW,
 }

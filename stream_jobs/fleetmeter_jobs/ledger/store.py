@@ -131,8 +131,9 @@ class LedgerStore(Protocol):
         """The ledger's dedup hash key, None before it was made."""
         ...
 
-    def blobs(self, partition: PartitionId, before: int) -> Iterator[Blob]:
-        """The committed blobs whose commits began before offset `before`, in offset order, a few at a time."""
+    def blobs(self, partition: PartitionId, before: int, first: int = 0) -> Iterator[Blob]:
+        """The committed blobs whose commits began at offset `first` or later, and before offset `before`, in offset
+        order, a few at a time. What is deleted meanwhile may be left out."""
         ...
 
     def insert_side_rows(self, side_rows: SideRows) -> None:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import orjson
 from fleetmeter_jobs.ledger.clickhouse_store import ClickHouseStore
+from fleetmeter_jobs.ledger.dedup.known import KnownEvents
 from fleetmeter_jobs.ledger.errors import DedupStateError
 from fleetmeter_jobs.ledger.position import PartitionId
 from fleetmeter_jobs.partition_ledger import PartitionLedger
@@ -33,24 +34,23 @@ def identities_wrong(store: ClickHouseStore, topic: str, epochs: Sequence[Mappin
                 yield f"partition {number} has records and no position"
             continue
         try:
-            core = ledger.restore(ledger.open(newest.ends.start, ""))
+            known = KnownEvents(ledger.restore(ledger.open(newest.ends.start, "")), store)
         except DedupStateError as error:
             yield str(error)
             continue
         good = sum(log.good.total() for log in logs)
-        accepted = duplicates = 0
         for offset, record, append_time_ms in (one for log in logs for one in log.records):
             # At the append time at which it was judged: what was in time then is in time now.
-            again = core.ingest([record.value], offset, append_time_ms * 1000)
-            accepted += again.accepted
-            duplicates += again.duplicates
-        if accepted or duplicates != good:
+            known.ingest([record.value], offset, append_time_ms * 1000)
+        again = known.flush()
+        if again.accepted or again.duplicates != good:
             yield (
-                f"partition {number}: of {good} events that are counted already, a restored core takes {accepted} for "
-                f"new and {duplicates} for duplicates"
+                f"partition {number}: of {good} events that are counted already, a restored core takes "
+                f"{again.accepted} for new and {again.duplicates} for duplicates"
             )
         if newest.records:
-            fresh = core.ingest(_strangers(newest), position.next_offset, newest.records[-1][2] * 1000)
+            known.ingest(_strangers(newest), position.next_offset, newest.records[-1][2] * 1000)
+            fresh = known.flush()
             if fresh.accepted != NEW_IDS:
                 yield f"partition {number}: of {NEW_IDS} new events a restored core takes {fresh.accepted} for new"
 

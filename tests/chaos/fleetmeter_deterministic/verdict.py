@@ -9,8 +9,12 @@ from typing import TYPE_CHECKING, Any
 from faust.types import TP
 from fleetmeter_doubles import MemoryPart
 from fleetmeter_doubles.toy_core import ToyCore
+from fleetmeter_doubles.toy_dedup import TOY_NATIVE, fingerprint, unpack
+from fleetmeter_jobs.ledger.dedup.chunks import CutRule
+from fleetmeter_jobs.ledger.dedup.restore import restore
+from fleetmeter_jobs.ledger.dedup.seal import read_chain
+from fleetmeter_jobs.ledger.errors import DedupStateError
 from fleetmeter_jobs.ledger.position import PartitionId, Position
-from fleetmeter_jobs.ledger.restore import restore
 from fleetmeter_jobs.partition_status import PartitionStatus, State
 from fleetmeter_jobs.reconcile import LogEnds, reconcile
 
@@ -33,8 +37,9 @@ def problems(world: World) -> Iterator[str]:
             continue
         parts = commits_of(world, tp)
         yield from _one_chain(tp, parts, position)
+        sealed = read_chain(world.store, PartitionId(tp.topic, tp.partition), position.first_offset).end
         blobs = _blobs_of(world, tp)
-        logs = [history for history in log.histories if _explains(history, parts, blobs, position)]
+        logs = [history for history in log.histories if _explains(history, parts, blobs, position, sealed)]
         if not logs:
             yield f"{tp.partition}: no log that ever was has what was committed up to {position.next_offset}"
             continue
@@ -81,7 +86,7 @@ def _blobs_of(world: World, tp: TP) -> dict[tuple[int, int], list[bytes]]:
     for row in (row for part in world.store.parts for row in part.blobs):
         if (row["topic"], row["partition"]) == (tp.topic, tp.partition):
             some = found.setdefault((row["first_offset"], row["next_offset"]), [])
-            some += [identity for identity in row["blob"].split(b"\n") if identity]
+            some += unpack(row["blob"])[1]
     return found
 
 
@@ -93,16 +98,23 @@ def _sums(world: World, tp: TP, identities: Identities) -> Iterator[str]:
 
 
 def _explains(
-    history: History, parts: list[MemoryPart], blobs: dict[tuple[int, int], list[bytes]], position: Position
+    history: History,
+    parts: list[MemoryPart],
+    blobs: dict[tuple[int, int], list[bytes]],
+    position: Position,
+    sealed: int,
 ) -> bool:
-    """Whether all commits follow from this log: every count, every identity."""
+    """Whether all commits follow from this log: every count, every identity. Of commits before `sealed` the identities
+    are elsewhere; `_restored` looks for them."""
     if history.topic_id != position.tail.topic_id:
         return False
     known: Identities = set()
-    return all(_follows(history, part, blobs, known) for part in parts)
+    return all(_follows(history, part, blobs, known, sealed) for part in parts)
 
 
-def _follows(history: History, part: MemoryPart, blobs: dict[tuple[int, int], list[bytes]], known: Identities) -> bool:
+def _follows(
+    history: History, part: MemoryPart, blobs: dict[tuple[int, int], list[bytes]], known: Identities, sealed: int
+) -> bool:
     (marker,) = part.markers
     first, following = marker["first_offset"], marker["next_offset"]
     batches = [batch for batch in history.batches if first < batch.next_offset and batch.base_offset < following]
@@ -128,7 +140,7 @@ def _follows(history: History, part: MemoryPart, blobs: dict[tuple[int, int], li
     return (
         all(marker[name] == should[name] for name in ("records", "control_offsets", "aborted_offsets", "events_in"))
         and all(marker[name] == should[name] for name in ("accepted", "duplicates", "rejected"))
-        and sorted(blobs.get((first, following), [])) == sorted(new)
+        and (first < sealed or sorted(blobs.get((first, following), [])) == sorted(new))
     )
 
 
@@ -161,10 +173,25 @@ def _payload(row: dict[str, Any]) -> bytes:
 
 
 def _restored(world: World, tp: TP, position: Position, identities: Identities) -> Iterator[str]:
-    core = ToyCore()
-    restore(world.store, core, PartitionId(tp.topic, tp.partition), position)
-    if core.known != identities:
-        missing, odd = sorted(identities - core.known), sorted(core.known - identities)
+    partition = PartitionId(tp.topic, tp.partition)
+    try:
+        restored = restore(
+            world.store, ToyCore, TOY_NATIVE, partition, position, CutRule(ids=2**40, blob_bytes=2**40), 2**40
+        )
+    except DedupStateError as error:
+        yield str(error)
+        return
+    foreign = {fingerprint(identity): identity for identity in identities}
+    sealed = {
+        foreign.get(row["fingerprint"], b"?")
+        for row in world.store.side_tables.get("dedup_ids", [])
+        for chunk in restored.book.cold
+        if (row["partition"], row["chunk_first"], row["chunk_next"])
+        == (tp.partition, chunk.manifest.first_offset, chunk.manifest.next_offset)
+    }
+    known: Identities = restored.core.known | sealed
+    if known != identities:
+        missing, odd = sorted(identities - known), sorted(known - identities)
         yield f"{tp.partition}: of the identities, the restored state lacks {missing} and has {odd} beside them"
 
 

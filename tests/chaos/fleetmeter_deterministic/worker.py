@@ -9,6 +9,7 @@ from typing import Any, TypeVar, cast
 
 from faust.types import TP
 from fleetmeter_doubles import Fault, MemoryLedger
+from fleetmeter_doubles.toy_dedup import TOY_NATIVE
 from fleetmeter_jobs.errors import KafkaUnavailableError
 from fleetmeter_jobs.ledger.context import CommitObserver, HookPoint
 from fleetmeter_jobs.partition_ledger import PartitionLedger
@@ -132,7 +133,8 @@ class SimWorker:
             self._topic_id,
             observer=_Points(machine.hub),
             core=machine.new_core,
-            cancel=VirtualEvent(machine.hub),
+            native=lambda: TOY_NATIVE,
+            new_event=lambda: VirtualEvent(machine.hub),
             now_ms=machine.clock.wall_ms,
         )
         return Processor(ledger, self.consumer, machine.limits, _SimThreads(self), clock=machine.clock.monotonic)
@@ -180,6 +182,7 @@ class _SimThreads(Threads):
 
     def __init__(self, worker: SimWorker) -> None:
         self._worker = worker
+        self.sealing = asyncio.Lock()
 
     async def core(self, call: Callable[..., T], *args: Any) -> T:
         return cast("T", await self._worker.submit(lambda: call(*args), stops=False))

@@ -37,6 +37,8 @@ from fleetmeter_jobs.ledger.store import (
     Tally,
 )
 
+from fleetmeter_doubles.memory_dedup import MemoryDedup
+
 
 class Fault(Enum):
     """What goes wrong with one call; the caller gets StoreUnavailableError from each."""
@@ -75,8 +77,8 @@ class Inflight:
     """How many tokens had been logged ever when it began, or before its own was."""
 
 
-class MemoryLedger:
-    """A LedgerStore, AuditStore and ScratchStore. Thread-safe.
+class MemoryLedger(MemoryDedup):
+    """A LedgerStore, DedupStore, AuditStore and ScratchStore. Thread-safe.
 
     `fault(operation, label)` is asked before each call (operation: insert, position, hash_key, blobs, side_rows),
     between the two steps of an insert `between_steps` is called, without the lock, and `landed` for each new part.
@@ -149,10 +151,10 @@ class MemoryLedger:
                 raise AssertionError("two hash keys were made")
             return next(iter(keys), None)
 
-    def blobs(self, partition: PartitionId, before: int) -> Iterator[Blob]:
+    def blobs(self, partition: PartitionId, before: int, first: int = 0) -> Iterator[Blob]:
         self._fail_read("blobs", str(partition))
         with self._lock:
-            rows = [row for row in self._blobs() if _of(row) == partition and row["blob_offset"] < before]
+            rows = [row for row in self._blobs() if _of(row) == partition and first <= row["blob_offset"] < before]
         for row in sorted(rows, key=lambda row: row["blob_offset"]):
             yield Blob(row["first_offset"], row["next_offset"], row["blob"])
 

@@ -21,6 +21,7 @@ from fleetmeter_jobs.threads import Threads
 
 from fleetmeter_doubles.memory_ledger import MemoryLedger
 from fleetmeter_doubles.toy_core import ToyCore
+from fleetmeter_doubles.toy_dedup import TOY_NATIVE, identity
 from fleetmeter_doubles.toy_log import ToyLog
 
 PARTITION = PartitionId("usage", 0, 0)
@@ -54,7 +55,7 @@ class PartitionWorld:
     processors: list[Processor] = field(default_factory=list)
     work: Callable[[Any], None] = lambda _values: None
 
-    def processor(self, limits: Limits = QUICK, log: ToyLog | None = None) -> Processor:
+    def processor(self, limits: Limits = QUICK, log: ToyLog | None = None, **settings: Any) -> Processor:
         """A processor on the world's ledger, not started yet."""
 
         def new_core(_settings: Settings, _key: bytes) -> ToyCore:
@@ -63,15 +64,16 @@ class PartitionWorld:
             return self.cores[-1]
 
         log = log or self.log
-        settings = Settings(retry_wait_s=0.01, retry_wait_limit_s=0.02)
+        given = Settings(**{"retry_wait_s": 0.01, "retry_wait_limit_s": 0.02, **settings})
         ledger = PartitionLedger(
             self.store,
             PARTITION.topic,
             PARTITION.partition,
-            settings,
+            given,
             lambda: log.topic_id,
             core=new_core,
             topic_id_now=log.topic_id_now,
+            native=lambda: TOY_NATIVE,
         )
         processor = Processor(ledger, log, limits, self.threads)
         log.deliver_to(processor.offer)
@@ -94,7 +96,7 @@ class PartitionWorld:
         batches = (log or self.log).batches
         values = [value for batch in batches for value in batch.values]
         bad = sum(value is None or value.startswith(b"!") for value in values)
-        good = [value for value in values if value is not None and not value.startswith(b"!")]
+        good = [identity(value) for value in values if value is not None and not value.startswith(b"!")]
         return Counts(
             records=len(values),
             control_offsets=sum(batch.control for batch in batches),

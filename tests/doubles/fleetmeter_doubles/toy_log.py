@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -40,7 +40,8 @@ class ToyLog:
         self.held = False
         self.positionings: list[int] = []
         self.drained_ms: int | None = None
-        self._append_time_ms = append_time_ms
+        self.append_time_ms = append_time_ms
+        """The broker's clock at offset 0; a test may let time pass."""
         self._next: int | None = None
         self._offer: Offer = lambda _fetch, _acknowledge: None
 
@@ -48,15 +49,15 @@ class ToyLog:
     def end(self) -> int:
         return self.batches[-1].next_offset if self.batches else self.start
 
-    def append(self, values: list[bytes | None], *, control: int = 0, aborted: int = 0) -> None:
+    def append(self, values: Sequence[bytes | None], *, control: int = 0, aborted: int = 0) -> None:
         """Add one record batch, and deliver it if somebody reads."""
         base = self.end
         span = len(values) + control + aborted
-        time_ms = self._append_time_ms + base
+        time_ms = self.append_time_ms + base
         crc = base * 31 + 7 * self.leader_epoch
         following = base + span
         header = base, following, time_ms, self.leader_epoch, crc
-        self.batches.append(RecordBatch(*header, values, control=control, aborted=aborted))
+        self.batches.append(RecordBatch(*header, list(values), control=control, aborted=aborted))
         self._deliver()
 
     def elect(self, *, lacking: int = 0) -> None:

@@ -1,0 +1,43 @@
+"""The native core, as far as remembering goes (see `fleetmeter_native`), so that a test can stand in for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+class Fold(Protocol):
+    """`fleetmeter_native.ChunkFold`."""
+
+    @property
+    def foreign_ids(self) -> int: ...
+    @property
+    def sequenced_events(self) -> int: ...
+    def add(self, blob: bytes) -> None: ...
+    def fingerprints(self) -> Any: ...
+    def hours(self) -> bytes: ...
+    def filter(self) -> bytes: ...
+    def sequenced(self, before_day: int) -> bytes: ...
+
+
+class DedupCore(Protocol):
+    """`fleetmeter_native.Core`, but for counting."""
+
+    floor_us: int
+
+    def restore(self, blob: bytes) -> None: ...
+    def begin_chunk(self, chunk: int) -> None: ...
+    def set_chunk(self, chunk: int, *, ids: int, hours: bytes, filter: bytes | None) -> None: ...  # noqa: A002
+    def forget_chunk(self, chunk: int) -> None: ...
+    def forget_sequenced(self, before_day: int) -> int: ...
+    def stats(self) -> Mapping[str, int]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Native:
+    """What is needed beside a core."""
+
+    fold: Callable[[bytes], Fold]
+    """Takes the hash key."""
+    blob_stats: Callable[[bytes], Mapping[str, int]]
