@@ -92,7 +92,11 @@ class ClientSettings(BaseModel):
         EVENT_LIMIT_BYTES, ge=_KIB, le=64 * _MIB, description="Larger events are refused; the workers' limit."
     )
     send_buffer_bytes: int = Field(
-        32 * _MIB, ge=_MIB, le=1024 * _MIB, description="Memory of Kafka's client library for records being sent."
+        8 * _MIB,
+        ge=_MIB,
+        le=1024 * _MIB,
+        description="Records that Kafka's client library holds while they are sent; it takes about four times as much "
+        "memory for them.",
     )
     delivery_timeout_s: float = Field(
         120.0,

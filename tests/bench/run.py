@@ -14,16 +14,22 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from fleetmeter_bench.client_speed import away, emit_costs
 from fleetmeter_bench.machine import machine
 from fleetmeter_bench.native_speed import native_speeds
 from fleetmeter_bench.parser_peers import parser_peers
 from fleetmeter_bench.pipeline import engines, timed_plain_faust, timed_worker
-from fleetmeter_bench.screen import native_table, parser_table, pipeline_table, show_machine
+from fleetmeter_bench.screen import away_line, client_table, native_table, parser_table, pipeline_table, show_machine
 from fleetmeter_bench.worker_speed import EndToEnd
 from fleetmeter_bench.workload import Format
+from fleetmeter_jobs.cli.stack.topic import ensure_topic
+from fleetmeter_jobs.settings import Settings
+from fleetmeter_local import start_kafka
 from rich.console import Console
 
-PARTS = ("native", "python", "worker")
+PARTS = ("native", "python", "worker", "client")
+EMITS = 200_000
+AWAY_EVENTS_PER_S, AWAY_SECONDS = 1_000, 60.0
 WORKER_EVENTS: dict[Format, int] = {"JSON": 1_000_000, "JSON array": 2_000_000, "Arrow": 4_000_000}
 
 
@@ -50,6 +56,8 @@ def main(arguments: list[str]) -> int:
         console.print(parser_table(peers, native))
     if "worker" in options.only:
         results["worker"] = _pipeline(console, options.scale)
+    if "client" in options.only:
+        results["client"] = _client(console, options.scale)
     if options.json:
         sys.stdout.write(json.dumps(results, indent=2) + "\n")
     return 0
@@ -76,6 +84,23 @@ def _pipeline(console: Console, scale: float) -> dict[str, Any]:
         "plain_faust": {**dataclasses.asdict(plain), "events_per_s": plain.events_per_s},
         "ratios": {name: one.events_per_s / plain.events_per_s for name, one in workers},
     }
+
+
+def _client(console: Console, scale: float) -> dict[str, Any]:
+    with (
+        tempfile.TemporaryDirectory(prefix="fleetmeter-bench-") as name,
+        console.status("Starting Kafka ...") as status,
+        start_kafka(Path(name)) as kafka,
+    ):
+        settings = Settings.load(kafka_bootstrap=kafka.bootstrap, topic="bench-client", data_dir=Path(name))
+        ensure_topic(settings)
+        status.update("Emitting ...")
+        costs = emit_costs(kafka.bootstrap, settings.topic, Path(name), max(10_000, int(EMITS * scale)))
+        status.update("Emitting without a broker ...")
+        alone = away(Path(name), AWAY_EVENTS_PER_S, max(5.0, AWAY_SECONDS * scale))
+    console.print(client_table(costs))
+    console.print(away_line(alone))
+    return {"emit": [dataclasses.asdict(one) for one in costs], "away": dataclasses.asdict(alone)}
 
 
 def _options(arguments: list[str]) -> argparse.Namespace:

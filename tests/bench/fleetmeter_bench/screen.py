@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from fleetmeter_bench.client_speed import Away, EmitCost
 from fleetmeter_bench.measure import Speed
 from fleetmeter_bench.native_speed import NativeSpeed
 from fleetmeter_bench.pipeline import PlainFaust
@@ -89,3 +90,31 @@ def pipeline_table(workers: list[tuple[str, EndToEnd]], plain: PlainFaust) -> Ta
         "and adds up in a dict: no deduplication, nothing stored."
     )
     return table
+
+
+def client_table(costs: list[EmitCost]) -> Table:
+    """What `emit` costs its caller."""
+    table = Table(title="UsageClient.emit: how long the caller waits (microseconds)", title_justify="left")
+    table.add_column("outbox")
+    for head in ("threads", "emitted", "delivered", "p50", "p99", "p99.9"):
+        table.add_column(head, justify="right")
+    for one in costs:
+        table.add_row(
+            one.outbox,
+            f"{one.threads}{', paced' if one.paced_s else ''}",
+            f"{one.emitted:,}",
+            f"{one.delivered:,}",
+            *(f"{us:,.1f}" for us in (one.p50_us, one.p99_us, one.p999_us)),
+        )
+    table.caption = "The broker runs on the same cores. `synced` waits for the disk, to survive a loss of power."
+    return table
+
+
+def away_line(alone: Away) -> str:
+    """Memory of a client whose broker does not answer."""
+    rss = alone.rss_mib
+    settled = rss[len(rss) // 2 :]
+    return (
+        f"Broker away for {len(rss)} s at {alone.events_per_s:,.0f} events/s: {alone.pending:,} wait in the spool; "
+        f"memory {rss[0]:.0f} MiB at first, {min(settled):.0f} to {max(settled):.0f} MiB in the second half."
+    )

@@ -1,0 +1,174 @@
+"""What `UsageClient.emit` costs the thread that calls it, and what a client without a broker does to memory.
+
+Each figure comes from a process of its own, as a server would be: the caller's threads, the sender's thread and
+librdkafka's share it, and the interpreter's lock.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from fleetmeter_producers import ClientSettings, UsageClient
+from fleetmeter_schemas import GenerationV1
+
+_WARM_UP: Final = 500
+_RSS_EVERY_S: Final = 1.0
+_NOBODY: Final = "127.0.0.1:1"
+
+
+@dataclass(frozen=True)
+class EmitCost:
+    """How long `emit` took, in microseconds, by share of the calls; and what was delivered at the end."""
+
+    outbox: str
+    threads: int
+    paced_s: float
+    emitted: int
+    delivered: int
+    p50_us: float
+    p99_us: float
+    p999_us: float
+
+
+@dataclass(frozen=True)
+class Away:
+    """A client whose broker does not answer: resident memory (MiB) second by second, and what waits in the spool."""
+
+    events_per_s: float
+    pending: int
+    rss_mib: list[float]
+
+
+def emit_costs(bootstrap: str, topic: str, folder: Path, events: int) -> list[EmitCost]:
+    """One thread as fast as it goes, and eight paced ones, by outbox."""
+    costs = []
+    for outbox, threads, pace_s, count in (
+        ("memory", 1, 0.0, events),
+        ("spool", 1, 0.0, events),
+        ("spool", 8, 0.01, events // 10),
+        ("spool, synced", 1, 0.0, events // 20),
+        ("spool, synced", 8, 0.01, events // 10),
+    ):
+        answer = _in_process(
+            "emit",
+            {
+                "bootstrap": bootstrap,
+                "topic": topic,
+                "folder": str(folder),
+                "outbox": outbox,
+                "threads": threads,
+                "pace_s": pace_s,
+                "events": count,
+            },
+        )
+        costs.append(EmitCost(**answer))
+    return costs
+
+
+def away(folder: Path, events_per_s: int, seconds: float) -> Away:
+    """A broker that is away for `seconds`, under `events_per_s`."""
+    return Away(**_in_process("away", {"folder": str(folder), "events_per_s": events_per_s, "seconds": seconds}))
+
+
+def _in_process(what: str, options: dict[str, Any]) -> dict[str, Any]:
+    command = [sys.executable, "-m", "fleetmeter_bench.client_speed", what, json.dumps(options)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[1])
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command[:4])} failed:\n{done.stderr[-2000:]}")
+    return dict(json.loads(done.stdout))
+
+
+def _client(bootstrap: str, topic: str, folder: str, outbox: str) -> UsageClient:
+    settings = ClientSettings(
+        outbox="memory" if outbox == "memory" else "spool",
+        spool_dir=Path(folder) / outbox.replace(", ", "-"),
+        spool_sync=outbox.endswith("synced"),
+        when_full="raise",
+    )
+    return UsageClient(bootstrap, "urn:bench:server", topic, settings=settings)
+
+
+def _event() -> GenerationV1:
+    return GenerationV1(
+        model="llada-8b-instruct",
+        provider="acme",
+        generation_mode="diffusion",
+        region="eu-1",
+        input_tokens=400,
+        output_tokens=128,
+        denoising_steps=23,
+        function_evaluations=23,
+        blocks=4,
+        latency_ms=310,
+    )
+
+
+def _emit(
+    bootstrap: str, topic: str, folder: str, outbox: str, threads: int, pace_s: float, events: int
+) -> dict[str, Any]:
+    client, event = _client(bootstrap, topic, folder, outbox), _event()
+    for _ in range(_WARM_UP):
+        client.emit("acct-1", event)
+    client.flush(30)
+    taken: list[list[int]] = [[] for _ in range(threads)]
+
+    def call(mine: list[int]) -> None:
+        now = time.perf_counter_ns
+        for _ in range(events // threads):
+            start = now()
+            client.emit("acct-1", event)
+            mine.append(now() - start)
+            if pace_s:
+                time.sleep(pace_s)
+
+    callers = [threading.Thread(target=call, args=(mine,)) for mine in taken]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    client.close(60)
+    times = sorted(ns for mine in taken for ns in mine)
+
+    def at(share: float) -> float:
+        return round(times[min(len(times) - 1, int(share * len(times)))] / 1000, 1)
+
+    cost = EmitCost(
+        outbox, threads, pace_s, len(times), client.stats().delivered - _WARM_UP, at(0.5), at(0.99), at(0.999)
+    )
+    return asdict(cost)
+
+
+def _away(folder: str, events_per_s: int, seconds: float) -> dict[str, Any]:
+    client, event = _client(_NOBODY, "bench", folder, "spool"), _event()
+    rss: list[float] = []
+    start = time.monotonic()
+    emitted = 0
+    while (passed := time.monotonic() - start) < seconds:
+        while emitted < passed * events_per_s:
+            client.emit("acct-1", event)
+            emitted += 1
+        if passed >= len(rss) * _RSS_EVERY_S:
+            rss.append(_rss_mib())
+        time.sleep(0.002)
+    pending = client.stats().pending_events
+    client.close(0)
+    return asdict(Away(round(emitted / seconds, 1), pending, rss))
+
+
+def _rss_mib() -> float:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return round(int(line.split()[1]) / 1024, 1)
+    return 0.0
+
+
+if __name__ == "__main__":
+    answer = (_emit if sys.argv[1] == "emit" else _away)(**json.loads(sys.argv[2]))
+    sys.stdout.write(json.dumps(answer))
