@@ -2,6 +2,7 @@
 
     SqlError                       domain, retryable; the message says what happened, where, and what to do
     ├── DatabaseNameError          input      a database name that ClickHouse would need to have quoted
+    ├── TableOptionsError          input      tables can't be made the way that was asked for
     ├── UnknownQueryError          input      no named query of that name
     ├── UnknownParameterError      input      the query has no such parameter
     ├── MissingParameterError      input      a parameter without a default was left out
@@ -32,6 +33,12 @@ class SqlError(Exception):
 
 class DatabaseNameError(SqlError):
     """The name of a database is empty, too long, or has characters that would need quoting everywhere."""
+
+    domain: ClassVar[Domain] = "input"
+
+
+class TableOptionsError(SqlError):
+    """A path in Keeper or the name of a cluster is none; the message says what one looks like."""
 
     domain: ClassVar[Domain] = "input"
 

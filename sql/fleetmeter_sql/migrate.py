@@ -23,6 +23,7 @@ from typing import Final
 from clickhouse_connect.driver.exceptions import ClickHouseError, OperationalError
 
 from fleetmeter_sql.client import SqlClient, in_database
+from fleetmeter_sql.durability import set_durability
 from fleetmeter_sql.errors import (
     DatabaseNewerError,
     MigrationChangedError,
@@ -31,6 +32,7 @@ from fleetmeter_sql.errors import (
     SqlFileError,
 )
 from fleetmeter_sql.statements import split_statements
+from fleetmeter_sql.table_options import TableOptions
 
 _FILE_NAME = re.compile(r"(?P<version>\d{4})_(?P<name>[a-z0-9_]+)\.sql")
 _RECORD: Final = (
@@ -86,22 +88,34 @@ def parse_migrations(files: Mapping[str, str]) -> tuple[Migration, ...]:
     return tuple(migrations)
 
 
-def migrate(client: SqlClient, database: str, *, migrations: Sequence[Migration] | None = None) -> list[Migration]:
+def migrate(
+    client: SqlClient,
+    database: str,
+    *,
+    migrations: Sequence[Migration] | None = None,
+    options: TableOptions = TableOptions(),  # noqa: B008  (frozen)
+) -> list[Migration]:
     """Creates `database` if it is not there and applies what it lacks; returns what was applied, in order.
 
-    `client` may be opened with any database that exists. `migrations` are this build's own unless given.
+    `client` may be opened with any database that exists. `migrations` are this build's own unless given. `options` say
+    how tables are made; those that exist keep their engines, and only whether inserts wait for the disk is changed.
     Raises DatabaseNewerError, MigrationChangedError, MigrationFailedError, MigrationInterruptedError (retryable).
     """
     settings = in_database(database)
     if not _exists(client, "SELECT count() FROM system.databases WHERE name = {database:String}", database):
         # Asked first, because IF NOT EXISTS needs the right to create databases even where it creates nothing.
-        _run(client, f"CREATE DATABASE IF NOT EXISTS {database}", None, {}, f"creating the database {database}")
+        create = options.render(f"CREATE DATABASE IF NOT EXISTS {database}")
+        _run(client, create, None, {}, f"creating the database {database}")
     pending = pending_migrations(client, database, migrations=migrations)
     for migration in pending:
         for number, statement in enumerate(migration.statements, start=1):
-            _run(client, statement, None, settings, f"statement {number} of migration {migration}")
+            _run(client, options.render(statement), None, settings, f"statement {number} of migration {migration}")
         record = {"version": migration.version, "name": migration.name, "checksum": migration.checksum}
         _run(client, _RECORD, record, settings, f"recording migration {migration}")
+    try:
+        set_durability(client, database, options)
+    except ClickHouseError as error:
+        raise _explained(error, "setting whether inserts wait for the disk") from error
     return pending
 
 

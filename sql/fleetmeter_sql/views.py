@@ -14,6 +14,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from fleetmeter_sql.client import SqlClient, in_database
 from fleetmeter_sql.errors import MigrationFailedError
 from fleetmeter_sql.migrate import Migration, load_migrations
+from fleetmeter_sql.table_options import TableOptions
 
 _CREATE: Final = re.compile(r"CREATE (?:OR REPLACE VIEW|VIEW IF NOT EXISTS|VIEW) (?P<name>\w+)\b")
 
@@ -29,8 +30,9 @@ def view_definitions(migrations: Sequence[Migration] | None = None) -> dict[str,
     return views
 
 
-def rebuild_views(client: SqlClient, database: str) -> list[str]:
-    """Make every view again; returns their names. The tables must be this build's (see `pending_migrations`).
+def rebuild_views(client: SqlClient, database: str, options: TableOptions = TableOptions()) -> list[str]:  # noqa: B008
+    """Make every view again; returns their names. The tables must be this build's (see `pending_migrations`);
+    `options` say on which cluster.
 
     Each view is replaced in one step: readers see the old one or the new one. Raises MigrationFailedError.
     """
@@ -38,7 +40,7 @@ def rebuild_views(client: SqlClient, database: str) -> list[str]:
     views = view_definitions()
     for name, statement in views.items():
         try:
-            client.command(statement, settings=settings, use_database=False)
+            client.command(options.render(statement), settings=settings, use_database=False)
         except ClickHouseError as error:
             raise MigrationFailedError(f"view {name}: ClickHouse refused it: {error}. Correct the cause") from error
     return list(views)

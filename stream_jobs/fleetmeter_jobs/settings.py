@@ -100,6 +100,24 @@ class Settings(AccessSettings):
 
     # ClickHouse
     clickhouse_database: str = Field("fleetmeter", description="ClickHouse database that holds the tables.")
+    clickhouse_fsync: bool = Field(
+        True,
+        description=(
+            "Inserts wait until the disk has them, so that a power failure loses nothing; `fleetmeter migrate` makes "
+            "the tables so. Switch it off only where the disk's cache survives a power failure, or on replicas that "
+            "don't lose power together."
+        ),
+    )
+    clickhouse_replicated_path: str = Field(
+        "",
+        description=(
+            "Path of a table in ClickHouse Keeper, such as /clickhouse/tables/{shard}/{database}/{table}: `fleetmeter "
+            "migrate` makes replicated tables. Empty: tables of one server."
+        ),
+    )
+    clickhouse_cluster: str = Field(
+        "", description="Cluster on whose servers `fleetmeter migrate` makes and changes the tables (ON CLUSTER)."
+    )
     insert_timeout_s: float = Field(
         60.0,
         ge=1,

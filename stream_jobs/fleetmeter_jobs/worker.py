@@ -117,7 +117,8 @@ class Worker:
     async def _work(self) -> int:
         settings = self.settings
         new_core(settings, bytes(16))  # says what is missing before anything is touched
-        await self._until_available(prove_store, lambda: clickhouse_scratch(self._store.http))
+        replicated = bool(settings.clickhouse_replicated_path)
+        await self._until_available(prove_store, lambda: clickhouse_scratch(self._store.http, replicated=replicated))
         await self._until_available(countable_topic_id, settings.kafka_access, settings.topic)
         if self._told_to_stop.is_set():
             return EXIT_CLEAN

@@ -199,7 +199,8 @@ def test_the_right_to_create_databases_is_not_needed_where_there_is_one(fresh_cl
             return fresh_client.command(cmd, **options)
 
     migrate(Spy(), database)
-    assert len(statements) == sum(len(m.statements) + 1 for m in load_migrations())
+    made = [statement for statement in statements if "MODIFY SETTING" not in statement]
+    assert len(made) == sum(len(m.statements) + 1 for m in load_migrations())
     assert not [s for s in statements if s.startswith("CREATE DATABASE")]
 
 

@@ -82,6 +82,22 @@ def test_what_may_pass_is_waited_for_and_what_stays_is_looked_at_again(pipeline:
     pipeline.check()
 
 
+def test_a_store_that_takes_everything_and_says_nothing(pipeline: Pipeline, proxy: StoreProxy) -> None:
+    """A frozen server, or a firewall that drops what belongs to open connections."""
+    worker = pipeline.start_worker(insert_timeout_s=1)
+    eventually(lambda: worker.ready(partitions=2), "ready")
+    proxy.silent = True
+    pipeline.send(60, partitions=2, again=True)
+    eventually(lambda: states(worker) == {"waiting"}, "waiting")
+    assert "did not answer" in errors(worker)
+    assert proxy.unanswered >= 2
+    proxy.silent = False
+    eventually(pipeline.all_counted, "counted after")
+    eventually(lambda: worker.ready(partitions=2), "ready again")
+    assert worker.end(signal.SIGTERM) == 0, worker.log.read_text()
+    pipeline.check()
+
+
 def test_a_start_says_what_it_waits_for(pipeline: Pipeline, proxy: StoreProxy) -> None:
     proxy.trouble = lambda _statement: PASSING["grant taken"]
     worker = pipeline.start_worker()

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from fleetmeter_sql.client import SqlClient
+
 from fleetmeter_jobs.audit.chain import check_chain
 from fleetmeter_jobs.audit.derived import check_derived
 from fleetmeter_jobs.audit.findings import Checked, Finding
 from fleetmeter_jobs.audit.identities import RestoreState, check_identities
 from fleetmeter_jobs.audit.strays import check_strays
+from fleetmeter_jobs.audit.tables import check_tables
 from fleetmeter_jobs.ledger.clickhouse_store import ClickHouseStore
 from fleetmeter_jobs.ledger.pinned import READ_SETTINGS
 from fleetmeter_jobs.positions import Standing, look
@@ -28,6 +31,8 @@ class AuditContext:
 
     settings: Settings
     store: ClickHouseStore
+    client: SqlClient
+    """Of no database, as `connect` opens it."""
     reconcile: Callable[[], Report]
     restore: RestoreState
     progress: Callable[[str], None]
@@ -43,6 +48,11 @@ def _topics(context: AuditContext) -> list[str]:
         "SELECT DISTINCT topic FROM ledger WHERE row_kind = 'marker' ORDER BY topic", settings=READ_SETTINGS
     )
     return sorted({context.settings.topic, *(topic for (topic,) in rows)})
+
+
+def _tables(context: AuditContext) -> Checked:
+    context.progress("definitions")
+    return check_tables(context.client, context.settings)
 
 
 def _positions(context: AuditContext) -> Checked:
@@ -125,6 +135,7 @@ def _completeness(context: AuditContext) -> Checked:
 
 
 CHECKS: Final[dict[str, Callable[[AuditContext], Checked]]] = {
+    "tables": _tables,
     "positions": _positions,
     "chain": _chain,
     "arithmetic": _arithmetic,

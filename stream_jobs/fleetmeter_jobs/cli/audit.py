@@ -11,6 +11,7 @@ from rich.text import Text
 from fleetmeter_jobs.audit import CHECKS, AuditContext, Checked, run_checks
 from fleetmeter_jobs.audit.sources import SourcesReport, find_scattered_sources
 from fleetmeter_jobs.cli.app import command_app
+from fleetmeter_jobs.cli.clickhouse import connect
 from fleetmeter_jobs.cli.exits import CommandError, Exit
 from fleetmeter_jobs.cli.kafka_span import read_span, span_of
 from fleetmeter_jobs.cli.ledger import restore_core
@@ -40,9 +41,10 @@ def audit(
 ) -> None:
     """Check everything that can be checked, and say in words what is wrong. Exits 1 if anything is.
 
-    Positions against Kafka's logs, the arithmetic of offsets and events, quarantine and facts against the ledger, the
-    views against the ledger, each partition's identities against what it accepted, watermarks. Changes nothing, and may
-    run beside workers. `fleetmeter audit sources` looks into Kafka's records besides.
+    The tables' definitions, positions against Kafka's logs, the chain of commits, the arithmetic of offsets and events,
+    quarantine and facts against the ledger, the views against the ledger, each partition's identities against what it
+    accepted, watermarks. Changes nothing, and may run beside workers. `fleetmeter audit sources` looks into Kafka's
+    records besides.
 
     Example: fleetmeter audit --json
     """
@@ -52,12 +54,13 @@ def audit(
         raise CommandError(f"--only {unknown[0]}: there is no such check; choose from {', '.join(CHECKS)}.")
     settings = settings_of_stack(data_dir, setting)
     store = clickhouse_store(settings)
-    with progress(quiet=as_json) as display:
+    with connect(settings) as client, progress(quiet=as_json) as display:
         task = display.add_task("Checking", total=None, detail="")
         made = run_checks(
             AuditContext(
                 settings=settings,
                 store=store,
+                client=client,
                 reconcile=lambda: reconcile_now(settings),
                 restore=lambda partition, position: restore_core(settings, store, partition, position),
                 progress=lambda what: display.update(task, detail=what),

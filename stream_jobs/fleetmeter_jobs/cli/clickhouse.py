@@ -1,4 +1,4 @@
-"""The ClickHouse that a command talks to."""
+"""The ClickHouse that a command talks to, and how its tables are to be made."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import clickhouse_connect
 from clickhouse_connect.driver.exceptions import ClickHouseError
+from fleetmeter_sql import TableOptions
 
 from fleetmeter_jobs.cli.exits import CommandError, Exit
 from fleetmeter_jobs.ledger.errors import StoreUntrustedError
@@ -54,3 +55,12 @@ def _distrust(error: BaseException | None) -> ssl.SSLCertVerificationError | Non
     while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
         error = error.__cause__ or error.__context__
     return error
+
+
+def table_options(settings: Settings) -> TableOptions:
+    """How the settings want tables to be made. Raises TableOptionsError."""
+    return TableOptions(
+        fsync=settings.clickhouse_fsync,
+        replicated_path=settings.clickhouse_replicated_path,
+        cluster=settings.clickhouse_cluster,
+    )

@@ -8,7 +8,7 @@ import typer
 from fleetmeter_sql.migrate import load_migrations, migrate, pending_migrations
 
 from fleetmeter_jobs.cli.app import command_app
-from fleetmeter_jobs.cli.clickhouse import connect
+from fleetmeter_jobs.cli.clickhouse import connect, table_options
 from fleetmeter_jobs.cli.exits import Exit
 from fleetmeter_jobs.cli.options import DataDir, Given, Json, settings_of_stack
 from fleetmeter_jobs.cli.output import console, print_json
@@ -24,12 +24,16 @@ def migrate_command(
 ) -> None:
     """Create or upgrade the ClickHouse tables. Running it again changes nothing; a newer database is refused.
 
+    The settings clickhouse_fsync, clickhouse_replicated_path and clickhouse_cluster say how tables are made; whether
+    inserts wait for the disk can be changed later by running it again.
+
     Example: fleetmeter migrate -s clickhouse_url=http://localhost:8123 -s clickhouse_database=fleetmeter
     """
     settings = settings_of_stack(data_dir, setting)
     database = settings.clickhouse_database
     with connect(settings) as client:
-        found = pending_migrations(client, database) if check else migrate(client, database)
+        options = table_options(settings)
+        found = pending_migrations(client, database) if check else migrate(client, database, options=options)
     names = [str(migration) for migration in found]
     if as_json:
         print_json({"database": database, "pending" if check else "applied": names, "version": len(load_migrations())})

@@ -175,11 +175,12 @@ def _carry_out(
     decider = who or _this_user()
     targets = {change.partition.partition: change.next_offset for change in changes}
     headers = headers_before(settings.kafka_access, settings.topic, targets) if targets and yes else {}
+    context = CommitContext(ghosts=not settings.clickhouse_replicated_path)
     outcomes: list[tuple[Change, str]] = []
     for change in changes:
         header = headers.get(change.partition.partition)
         batch = Batch(header.leader_epoch, header.crc) if header else Batch()
-        outcomes.append((change, _outcome(store, change, batch, decider, reason) if yes else "dry run"))
+        outcomes.append((change, _outcome(store, change, batch, decider, reason, context) if yes else "dry run"))
     if as_json:
         print_json(
             {"done": yes, "who": decider, "reason": reason, "changes": [change_as_dict(*one) for one in outcomes]}
@@ -190,8 +191,10 @@ def _carry_out(
         raise typer.Exit(Exit.NO)
 
 
-def _outcome(store: ClickHouseStore, change: Change, batch: Batch, who: str, reason: str) -> str:
-    outcome = decide(store, change, batch, who, reason, CommitContext())
+def _outcome(
+    store: ClickHouseStore, change: Change, batch: Batch, who: str, reason: str, context: CommitContext
+) -> str:
+    outcome = decide(store, change, batch, who, reason, context)
     if isinstance(outcome, Decided):
         return "done"
     return f"overtaken: the position is {outcome.position.next_offset} now; nothing was changed"

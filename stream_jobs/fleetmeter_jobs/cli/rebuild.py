@@ -8,7 +8,7 @@ from rich.text import Text
 
 from fleetmeter_jobs.audit.derived import check_derived
 from fleetmeter_jobs.cli.app import command_app
-from fleetmeter_jobs.cli.clickhouse import connect
+from fleetmeter_jobs.cli.clickhouse import connect, table_options
 from fleetmeter_jobs.cli.exits import CommandError, Exit
 from fleetmeter_jobs.cli.options import DataDir, Given, Json, settings_of_stack
 from fleetmeter_jobs.cli.output import console, print_json, progress
@@ -32,7 +32,7 @@ def rebuild(as_json: Json = False, data_dir: DataDir = None, setting: Given = No
     with connect(settings) as client:
         if lacking := pending_migrations(client, database):
             raise CommandError(f"{database} lacks {len(lacking)} migrations: run `fleetmeter migrate` first.")
-        views = rebuild_views(client, database)
+        views = rebuild_views(client, database, table_options(settings))
     with progress(quiet=as_json) as display:
         task = display.add_task("Comparing", total=None, detail="")
         checked = check_derived(clickhouse_store(settings).http, lambda what: display.update(task, detail=what))

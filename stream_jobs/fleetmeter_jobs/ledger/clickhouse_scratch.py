@@ -12,12 +12,14 @@ from typing import Final
 
 from fleetmeter_jobs.ledger.clickhouse_http import ClickHouseHttp
 from fleetmeter_jobs.ledger.clickhouse_store import ClickHouseStore
+from fleetmeter_jobs.ledger.errors import StoreRefusedError
 from fleetmeter_jobs.ledger.pinned import READ_SETTINGS
 
 _PREFIX: Final = "ledger_canary_"
 _LEFTOVER_S: Final = 3600
 """Age at which the scratch table of a canary that was killed is swept up by the next one."""
-_WINDOW: Final = re.compile(r"(?:non_)?replicated_deduplication_window = (\d+)")
+_KEEPER_PATH: Final = re.compile(r"Replicated\w*MergeTree\('([^']*)")
+_WINDOW: Final = re.compile(r"\b(?:non_)?replicated_deduplication_window = (\d+)")
 
 
 class ClickHouseScratch(ClickHouseStore):
@@ -36,12 +38,7 @@ class ClickHouseScratch(ClickHouseStore):
 
     def window(self) -> int:
         """See `ScratchStore.window`: 0 where the table does not say."""
-        ((engine,),) = self.http.rows(
-            "SELECT engine_full FROM system.tables WHERE database = currentDatabase() AND name = {table:String}",
-            parameters={"table": self.ledger},
-            settings=READ_SETTINGS,
-        )
-        match = _WINDOW.search(engine)
+        match = _WINDOW.search(_engine_of(self.http, self.ledger))
         return int(match[1]) if match else 0
 
     def _number(self, statement: str) -> int:
@@ -50,8 +47,14 @@ class ClickHouseScratch(ClickHouseStore):
 
 
 @contextmanager
-def clickhouse_scratch(http: ClickHouseHttp, ledger: str = "ledger") -> Iterator[ClickHouseScratch]:
-    """An empty table defined as `ledger` is, dropped at the end; sweeps up what killed canaries have left."""
+def clickhouse_scratch(
+    http: ClickHouseHttp, ledger: str = "ledger", *, replicated: bool = False
+) -> Iterator[ClickHouseScratch]:
+    """An empty table defined as `ledger` is, dropped at the end; sweeps up what killed canaries have left.
+
+    Raises StoreRefusedError if the ledger is replicated and `replicated` says that it is not, or the other way round:
+    what a worker may conclude from an answer depends on it.
+    """
     leftovers = http.rows(
         "SELECT name FROM system.tables WHERE database = currentDatabase() AND startsWith(name, {prefix:String}) "
         "AND metadata_modification_time < now() - {age:UInt32}",
@@ -61,8 +64,37 @@ def clickhouse_scratch(http: ClickHouseHttp, ledger: str = "ledger") -> Iterator
     for (name,) in leftovers:
         http.execute(f"DROP TABLE IF EXISTS {name}")
     scratch = f"{_PREFIX}{secrets.token_hex(8)}"
-    http.execute(f"CREATE TABLE {scratch} AS {ledger}")
+    http.execute(scratch_definition(scratch, ledger, _engine_of(http, ledger), replicated=replicated))
     try:
         yield ClickHouseScratch(http, scratch)
     finally:
-        http.execute(f"DROP TABLE IF EXISTS {scratch}")
+        http.execute(f"DROP TABLE IF EXISTS {scratch} SYNC")
+
+
+def scratch_definition(scratch: str, ledger: str, engine: str, *, replicated: bool) -> str:
+    """The statement that makes the scratch table; `engine` is the ledger's in system.tables, empty if there is none.
+
+    A replicated table has its path in Keeper in its definition, where the server has written it out; the scratch table
+    needs one of its own. Raises StoreRefusedError as `clickhouse_scratch` does.
+    """
+    if engine and engine.startswith("Replicated") != replicated:
+        is_it = "is replicated" if not replicated else "is not replicated"
+        raise StoreRefusedError(
+            "replicas",
+            f"the table {ledger} {is_it}, and FLEETMETER_CLICKHOUSE_REPLICATED_PATH "
+            f"{'is not set' if not replicated else 'is set'}: give workers the settings with which `fleetmeter "
+            "migrate` made the tables",
+        )
+    path = _KEEPER_PATH.match(engine)
+    if path is None:
+        return f"CREATE TABLE {scratch} AS {ledger}"
+    return f"CREATE TABLE {scratch} AS {ledger} ENGINE = {engine[: path.end(1)]}/{scratch}{engine[path.end(1) :]}"
+
+
+def _engine_of(http: ClickHouseHttp, table: str) -> str:
+    rows = http.rows(
+        "SELECT engine_full FROM system.tables WHERE database = currentDatabase() AND name = {table:String}",
+        parameters={"table": table},
+        settings=READ_SETTINGS,
+    )
+    return str(rows[0][0]) if rows else ""

@@ -12,6 +12,9 @@ or a full disk can come between). Whoever gets "done" for a token knows that it 
 even one of our own that is still on its way, can add rows any more. That, and nothing else, makes the next attempt
 safe. After an error the token may not be logged yet, so that an earlier insert could still land beside a raised one.
 
+On replicas there are no ghosts, since Keeper takes a token and its part in one step. "Done, and nothing has changed"
+then says that the read is older than the insert, so that a raised attempt could count twice: the same token again.
+
 What this rests on: the table remembers a token for longer than a change can stay undecided while somebody tries to make
 it. A ghost that nobody resolves for a whole window, and that two rivals come upon just as its token is forgotten, could
 let one of them in under the old attempt and the other under the raised one; hence the wide window (see `canary`).
@@ -71,7 +74,6 @@ def compare_and_swap(
             inserts += 1
             store.insert(rows, guard, token)
             done = True
-            failures = 0
         except StoreUnavailableError as error:
             errors += 1
             failures += 1
@@ -89,7 +91,12 @@ def compare_and_swap(
                 pause(context.cancel, context.backoff.wait_s(failures), f"reading back {token}")
         if not unchanged(now):
             return Swapped(now, token, inserts, errors, ghosts)
-        if done:
+        if done and not context.ghosts:
+            failures += 1
+            context.observer.failed(token, _stale(token))
+            pause(context.cancel, context.backoff.wait_s(failures), f"trying {token} again")
+        elif done:
+            failures = 0
             ghosts += 1
             context.observer.ghost(token)
             attempt += 1
@@ -98,3 +105,10 @@ def compare_and_swap(
             pause(context.cancel, context.backoff.wait_s(1), f"raising the attempt after {token}")
         else:
             pause(context.cancel, context.backoff.wait_s(failures), f"trying {token} again")
+
+
+def _stale(token: str) -> StoreUnavailableError:
+    return StoreUnavailableError(
+        f"insert {token} was answered as done, but the replica that is read does not have it yet. If that lasts, see "
+        "system.replicas and system.replication_queue for what it waits for"
+    )

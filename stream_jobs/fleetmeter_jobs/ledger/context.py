@@ -51,3 +51,5 @@ class CommitContext:
     backoff: Backoff = field(default_factory=Backoff)
     observer: CommitObserver = field(default_factory=CommitObserver)
     now_ms: Callable[[], int] = field(default=lambda: time.time_ns() // 1_000_000)
+    ghosts: bool = True
+    """Whether a token can be logged whose part never appears. Not on replicated tables: Keeper takes both at once."""

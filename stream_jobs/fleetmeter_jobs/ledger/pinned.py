@@ -25,6 +25,16 @@ _THROW: Final[dict[str, str | int]] = dict.fromkeys(
 )
 """Whatever limits a profile sets, reaching one is an error and never a shorter answer."""
 
+_QUORUM: Final[dict[str, str | int]] = {
+    # No effect on a single server. On replicas, "done" must mean that most of them have it: what only one has is gone
+    # with its disk, and a successor would count it again.
+    "insert_quorum": "auto",
+    # One after the other, or sequential reads don't exist.
+    "insert_quorum_parallel": 0,
+    # Shorter than an insert may take, so that the server says that the quorum was not reached and why.
+    "insert_quorum_timeout": 30_000,
+}
+
 COMMIT_SETTINGS: Final[dict[str, str | int]] = {
     # Queued inserts are acknowledged, merged with others and written later: neither a token nor a read-back holds.
     "async_insert": 0,
@@ -46,8 +56,10 @@ COMMIT_SETTINGS: Final[dict[str, str | int]] = {
     "offset": 0,
     # 'break' would end a slow or large insert early and call it done, or let the guard see half of the markers.
     **_THROW,
-    # The guard must see the table, not an answer remembered from before.
+    # The guard must see the table, not an answer remembered from before, nor a replica that lags behind.
     "use_query_cache": 0,
+    "select_sequential_consistency": 1,
+    **_QUORUM,
 }
 
 SIDE_ROW_SETTINGS: Final[dict[str, str | int]] = {
@@ -55,6 +67,8 @@ SIDE_ROW_SETTINGS: Final[dict[str, str | int]] = {
     "limit": 0,
     "offset": 0,
     **_THROW,
+    # The commit that follows takes them for granted.
+    **_QUORUM,
 }
 
 READ_SETTINGS: Final[dict[str, str | int]] = {

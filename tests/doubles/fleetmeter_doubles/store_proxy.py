@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 _PASSED_ON = ("X-ClickHouse-User", "X-ClickHouse-Key", "Content-Type")
+_SILENCE_LIMIT_S = 60.0
 _PASSED_BACK = ("X-ClickHouse-Exception-Code", "X-ClickHouse-Summary", "Content-Type")
 
 
@@ -32,6 +34,9 @@ class StoreProxy:
     trouble: Callable[[bytes], Trouble | None]
     refused: int = 0
     """Statements that got trouble for an answer."""
+    silent: bool = False
+    """Whether statements get no answer at all; those that waited when it ends are dropped, with their connection."""
+    unanswered: int = 0
 
 
 @contextmanager
@@ -43,6 +48,13 @@ def store_proxy(clickhouse_url: str) -> Iterator[StoreProxy]:
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
+            if proxy.silent:
+                proxy.unanswered += 1
+                deadline = time.monotonic() + _SILENCE_LIMIT_S
+                while proxy.silent and time.monotonic() < deadline:
+                    time.sleep(0.02)
+                self.close_connection = True
+                return
             trouble = proxy.trouble(body.split(b"\n", 1)[0])
             if trouble is None:
                 self._say(*_ask(f"{clickhouse_url}{self.path}", body, self.headers))

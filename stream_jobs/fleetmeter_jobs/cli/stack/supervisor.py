@@ -28,7 +28,7 @@ from fleetmeter_local import (
 from fleetmeter_local.process import start_of
 from fleetmeter_sql.migrate import migrate
 
-from fleetmeter_jobs.cli.clickhouse import connect
+from fleetmeter_jobs.cli.clickhouse import connect, table_options
 from fleetmeter_jobs.cli.exits import CommandError, Exit
 from fleetmeter_jobs.cli.stack.engines import SupervisedEngine, stack_clickhouse, stack_kafka
 from fleetmeter_jobs.cli.stack.environment import given_settings
@@ -143,7 +143,7 @@ class Stack:
 
     def _migrate(self) -> None:
         with connect(self.settings) as client:
-            applied = migrate(client, self.settings.clickhouse_database)
+            applied = migrate(client, self.settings.clickhouse_database, options=table_options(self.settings))
         if applied:
             self._report(f"Applied {len(applied)} migrations to the database {self.settings.clickhouse_database}")
 

@@ -1,0 +1,49 @@
+"""Which tables wait for the disk: read from the engine, not from what was asked for."""
+
+from __future__ import annotations
+
+import pytest
+from clickhouse_connect.driver.client import Client
+from fleetmeter_sql import TableOptions, migrate, read_durability, set_durability
+from fleetmeter_sql.durability import DURABLE_TABLES, FSYNC_SETTINGS
+
+pytestmark = pytest.mark.clickhouse
+
+
+def in_force(client: Client, table: str) -> dict[str, str]:
+    """The fsync settings in a table's definition, as ClickHouse tells them."""
+    ((engine,),) = client.query(
+        "SELECT engine_full FROM system.tables WHERE database = currentDatabase() AND name = {t:String}",
+        parameters={"t": table},
+    ).result_rows
+    settings = dict(pair.split(" = ") for pair in engine.rpartition(" SETTINGS ")[2].split(", "))
+    return {name: value for name, value in settings.items() if "fsync" in name}
+
+
+def test_a_migrated_database_waits_for_the_disk_wherever_a_row_counts(clickhouse_client: Client, database: str) -> None:
+    migrate(clickhouse_client, database)
+    for table in (*DURABLE_TABLES, "dedup_ids", "dedup_snapshots"):
+        assert in_force(clickhouse_client, table) == dict.fromkeys(FSYNC_SETTINGS, "1"), table
+    assert [found.lacking for found in read_durability(clickhouse_client, database)] == [[]] * len(DURABLE_TABLES)
+    assert set_durability(clickhouse_client, database, TableOptions()) == [], "nothing to change"
+
+
+def test_it_can_be_switched_off_and_on_again_but_not_for_dedup(clickhouse_client: Client, database: str) -> None:
+    migrate(clickhouse_client, database, options=TableOptions(fsync=False))
+    assert in_force(clickhouse_client, "ledger") == {}
+    assert all(set(found.lacking) == set(FSYNC_SETTINGS) for found in read_durability(clickhouse_client, database))
+    assert in_force(clickhouse_client, "dedup_ids") == dict.fromkeys(FSYNC_SETTINGS, "1")
+    migrate(clickhouse_client, database)
+    assert in_force(clickhouse_client, "ledger") == dict.fromkeys(FSYNC_SETTINGS, "1")
+    migrate(clickhouse_client, database, options=TableOptions(fsync=False))
+    assert in_force(clickhouse_client, "ledger") == dict.fromkeys(FSYNC_SETTINGS, "0")
+
+
+def test_a_setting_that_somebody_took_away_is_named(clickhouse_client: Client, database: str) -> None:
+    migrate(clickhouse_client, database)
+    clickhouse_client.command("ALTER TABLE quarantine MODIFY SETTING fsync_part_directory = 0")
+    lacking = {found.table: found.lacking for found in read_durability(clickhouse_client, database)}
+    assert lacking.pop("quarantine") == ["fsync_part_directory"]
+    assert not any(lacking.values())
+    assert set_durability(clickhouse_client, database, TableOptions()) == ["quarantine"]
+    assert not any(found.lacking for found in read_durability(clickhouse_client, database))
