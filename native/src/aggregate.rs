@@ -1,12 +1,12 @@
 //! Groups and their sums: rows in flat arrays, found through an open-addressing table of (part of the hash, row).
 
 use crate::hash::TableHasher;
-use crate::prefetch::prefetch;
+use crate::huge_pages;
+use crate::prefetch::{CACHE_LINE, prefetch};
 
 /// Columns of a sums row before the ledger's measures: smallest offset, largest offset + 1.
 pub const SUMS_HEAD: usize = 2;
 const SMALLEST_TABLE: usize = 1024;
-const CACHE_LINE: usize = 64;
 
 /// The pending deltas of one partition.
 #[derive(Clone)]
@@ -29,6 +29,18 @@ impl Groups {
             keys: Vec::new(),
             sums: Vec::new(),
             slots: vec![0; SMALLEST_TABLE],
+        }
+    }
+
+    /// Forgets all groups, and keeps the memory if so many are likely to come again: to get it anew from the system costs
+    /// more than to fill it.
+    pub fn clear(&mut self) {
+        if self.len() * 16 < self.slots.len() {
+            (self.keys, self.sums, self.slots) = (Vec::new(), Vec::new(), vec![0; SMALLEST_TABLE]);
+        } else {
+            self.keys.clear();
+            self.sums.clear();
+            self.slots.fill(0);
         }
     }
 
@@ -115,9 +127,14 @@ impl Groups {
     #[cold]
     fn add_group(&mut self, hash: u64, slot: usize, key: &[u32]) -> usize {
         let row = self.len();
+        let room = (self.keys.capacity(), self.sums.capacity());
         self.keys.extend_from_slice(key);
         self.sums.extend_from_slice(&[u64::MAX, 0]);
         self.sums.resize((row + 1) * self.sums_width, 0);
+        if room != (self.keys.capacity(), self.sums.capacity()) {
+            huge_pages::wish(&mut self.keys);
+            huge_pages::wish(&mut self.sums);
+        }
         self.slots[slot] = hash >> 32 << 32 | (row as u64 + 1);
         if self.len() * 2 > self.slots.len() {
             self.grow();

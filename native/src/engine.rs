@@ -170,7 +170,7 @@ impl Core {
         let usage = arrow_out::usage(&self.spec, &self.pending.groups, interner)?;
         let subjects = arrow_out::subjects(&self.spec, &self.pending.subjects, interner)?;
         let blob = self.pending.dedup.take_blob();
-        self.pending.groups = Groups::new(self.hasher, KEY_HEAD + self.spec.dimensions.len(), self.spec.measures.len());
+        self.pending.groups.clear();
         self.pending.subjects = Subjects::new(self.hasher);
         if interner.text_bytes() > MOST_INTERNED_BYTES || interner.len() > MOST_INTERNED {
             self.working.judge.reset_texts();

@@ -53,7 +53,7 @@ impl TableHasher {
 
 /// Up to 16 bytes as two words; together with the length they tell all such strings apart.
 #[inline]
-pub fn short_words(bytes: &[u8]) -> (u64, u64) {
+fn short_words(bytes: &[u8]) -> (u64, u64) {
     let len = bytes.len();
     if len >= 8 {
         (word(&bytes[..8]), word(&bytes[len - 8..]))

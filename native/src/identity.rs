@@ -27,7 +27,21 @@ pub struct IdentityHasher {
     sequenced: SipHasher13,
     foreign: SipHasher13,
     key_check: u64,
+    recent: Vec<Recent>,
 }
+
+/// An incarnation that was hashed before: most events come from few producers.
+#[derive(Clone, Default)]
+struct Recent {
+    source: Vec<u8>,
+    ulid: [u8; ULID_LENGTH],
+    /// 0: none yet.
+    incarnation: u128,
+}
+
+const RECENT: usize = 256;
+/// Longer sources are not remembered.
+const RECENT_SOURCE: usize = 128;
 
 impl IdentityHasher {
     pub fn new(key: &[u8; 16]) -> Self {
@@ -37,7 +51,7 @@ impl IdentityHasher {
             hasher
         };
         let key_check = keyed(0).finish();
-        IdentityHasher { sequenced: keyed(1), foreign: keyed(2), key_check }
+        IdentityHasher { sequenced: keyed(1), foreign: keyed(2), key_check, recent: vec![Recent::default(); RECENT] }
     }
 
     /// A number that tells keys apart without giving the key away; stored in blobs.
@@ -47,14 +61,43 @@ impl IdentityHasher {
 
     /// The identity of an event with non-empty `source` and `id`.
     #[inline]
-    pub fn identify(&self, source: &[u8], id: &[u8]) -> Identity {
+    pub fn identify(&mut self, source: &[u8], id: &[u8]) -> Identity {
         match split_sequenced(id) {
-            Some((ulid, sequence)) => {
-                Identity::Sequenced { incarnation: hash(&self.sequenced, source, ulid), sequence }
+            Some((ulid, sequence)) if self.is_recent(source, ulid) => {
+                Identity::Sequenced { incarnation: self.recent[place_of(source, ulid)].incarnation, sequence }
             }
-            None => Identity::Foreign { fingerprint: hash(&self.foreign, source, id) },
+            Some((ulid, sequence)) if is_ulid(ulid) => {
+                Identity::Sequenced { incarnation: self.incarnation(source, ulid), sequence }
+            }
+            _ => Identity::Foreign { fingerprint: hash(&self.foreign, source, id) },
         }
     }
+
+    #[inline]
+    fn is_recent(&self, source: &[u8], ulid: &[u8; ULID_LENGTH]) -> bool {
+        let recent = &self.recent[place_of(source, ulid)];
+        recent.incarnation != 0 && recent.ulid == *ulid && recent.source == source
+    }
+
+    #[inline(never)]
+    fn incarnation(&mut self, source: &[u8], ulid: &[u8; ULID_LENGTH]) -> u128 {
+        let incarnation = hash(&self.sequenced, source, ulid);
+        if source.len() <= RECENT_SOURCE {
+            let recent = &mut self.recent[place_of(source, ulid)];
+            recent.source.clear();
+            recent.source.extend_from_slice(source);
+            (recent.ulid, recent.incarnation) = (*ulid, incarnation);
+        }
+        incarnation
+    }
+}
+
+/// Where an incarnation is remembered; by bytes that tell producers apart, whatever else is alike.
+#[inline]
+fn place_of(source: &[u8], ulid: &[u8; ULID_LENGTH]) -> usize {
+    let end = |bytes: &[u8]| bytes.last_chunk().map_or(0, |chunk| u64::from_le_bytes(*chunk));
+    let mixed = end(source) ^ end(ulid).rotate_left(31);
+    (mixed.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (u64::BITS - RECENT.ilog2())) as usize
 }
 
 #[inline]
@@ -82,10 +125,10 @@ fn hash(domain: &SipHasher13, source: &[u8], id: &[u8]) -> u128 {
     hasher.finish128().as_u128().max(1)
 }
 
-/// Splits `<ULID>-<sequence>`, that is `[0-7][0-9A-HJKMNP-TV-Z]{25}-(0|[1-9][0-9]{0,17})`.
+/// Splits `<26 bytes>-<sequence>`, the sequence being `0|[1-9][0-9]{0,17}`.
 #[inline]
-fn split_sequenced(id: &[u8]) -> Option<(&[u8], u64)> {
-    let (ulid, rest) = id.split_at_checked(ULID_LENGTH)?;
+fn split_sequenced(id: &[u8]) -> Option<(&[u8; ULID_LENGTH], u64)> {
+    let (ulid, rest) = id.split_first_chunk()?;
     let (b'-', digits) = rest.split_first()? else {
         return None;
     };
@@ -100,8 +143,12 @@ fn split_sequenced(id: &[u8]) -> Option<(&[u8], u64)> {
         }
         sequence = sequence * 10 + u64::from(digit);
     }
-    let valid = ulid[0].wrapping_sub(b'0') < 8 && ulid.iter().all(|byte| IS_CROCKFORD[usize::from(*byte)]);
-    valid.then_some((ulid, sequence))
+    Some((ulid, sequence))
+}
+
+/// `[0-7][0-9A-HJKMNP-TV-Z]{25}`.
+fn is_ulid(ulid: &[u8; ULID_LENGTH]) -> bool {
+    ulid[0].wrapping_sub(b'0') < 8 && ulid.iter().all(|byte| IS_CROCKFORD[usize::from(*byte)])
 }
 
 /// Crockford's base 32, upper case: no I, L, O, U.
@@ -123,7 +170,8 @@ mod tests {
     const ULID: &str = "01JD8Z5W8Q3K6V9XKQ2N4T7RYB";
 
     fn split(id: &str) -> Option<u64> {
-        split_sequenced(id.as_bytes()).map(|(_, sequence)| sequence)
+        let (ulid, sequence) = split_sequenced(id.as_bytes())?;
+        is_ulid(ulid).then_some(sequence)
     }
 
     #[test]
@@ -151,10 +199,11 @@ mod tests {
 
     #[test]
     fn identities_depend_on_key_source_id_and_domain() {
-        let hasher = IdentityHasher::new(&[7; 16]);
-        let id = |source: &str, id: &str| hasher.identify(source.as_bytes(), id.as_bytes());
-        assert_eq!(id("a", "bc"), id("a", "bc"));
-        assert_ne!(id("a", "bc"), id("ab", "c"));
+        let mut hasher = IdentityHasher::new(&[7; 16]);
+        let mut id = |source: &str, id: &str| hasher.identify(source.as_bytes(), id.as_bytes());
+        let one = id("a", "bc");
+        assert_eq!(one, id("a", "bc"));
+        assert_ne!(one, id("ab", "c"));
         // Short and long identities are hashed in the same way, whatever the pieces.
         for length in [1, 90, 96, 97, 98, 99, 124, 125, 300] {
             let (source, long) = ("s".repeat(length), "i".repeat(26));
@@ -165,7 +214,7 @@ mod tests {
             pieces.write(long.as_bytes());
             assert_eq!(id(&source, &long), Identity::Foreign { fingerprint: pieces.finish128().as_u128() }, "{length}");
         }
-        assert_ne!(id("a", "bc"), IdentityHasher::new(&[8; 16]).identify(b"a", b"bc"));
+        assert_ne!(one, IdentityHasher::new(&[8; 16]).identify(b"a", b"bc"));
         let (Identity::Sequenced { incarnation, sequence: 5 }, Identity::Foreign { fingerprint }) =
             (id("a", &format!("{ULID}-5")), id("a", ULID))
         else {
@@ -173,5 +222,22 @@ mod tests {
         };
         assert_ne!(incarnation, fingerprint);
         assert_eq!(id("a", &format!("{ULID}-6")), Identity::Sequenced { incarnation, sequence: 6 });
+    }
+
+    #[test]
+    fn an_incarnation_that_is_remembered_has_the_hash_of_a_new_one() {
+        let mut hasher = IdentityHasher::new(&[7; 16]);
+        for round in 0..3 {
+            for n in 0..2_000 {
+                // Many more than are remembered, and in part with equal ends, so that they fight for one place.
+                let (source, ulid) =
+                    (format!("{n}/node-1234567{}", n % 3), format!("01JD8Z5W8Q{:06}2N4T7RY{:03}", n / 7, n % 97));
+                let id = format!("{ulid}-{round}");
+                let anew = IdentityHasher::new(&[7; 16]).identify(source.as_bytes(), id.as_bytes());
+                assert_eq!(hasher.identify(source.as_bytes(), id.as_bytes()), anew, "{source} {id}");
+                assert_eq!(hasher.identify(source.as_bytes(), id.as_bytes()), anew, "{source} {id}");
+            }
+        }
+        assert!(hasher.recent.iter().filter(|recent| recent.incarnation != 0).count() > 50);
     }
 }

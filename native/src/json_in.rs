@@ -6,6 +6,7 @@ use crate::outcome::Payload;
 use crate::reasons::{Reason, Rejection};
 use crate::scan::{Members, NotJson, Scanner, Token, TokenKind};
 use crate::spec::{FieldSet, Spec, attribute};
+use crate::time::TimeReader;
 use crate::unescape::unescape;
 
 /// Working memory for one event at a time.
@@ -14,6 +15,7 @@ pub struct JsonReader {
     /// The data's members, by event type (each remembers the order of keys that producers of the type use).
     data: Vec<Members>,
     texts: [Vec<u8>; 6],
+    times: TimeReader,
     /// The type of the last event: the next one is likely to be of it too.
     last_type: usize,
 }
@@ -24,6 +26,7 @@ impl JsonReader {
             attributes: Members::new(spec.attributes.len()),
             data: spec.types.iter().map(|event| Members::new(event.fields.len())).collect(),
             texts: Default::default(),
+            times: TimeReader::default(),
             last_type: 0,
         }
     }
@@ -250,7 +253,9 @@ fn judge_event(
     let id = name_of(attributes, attribute::ID, text, id, spec.id_length)?;
     let source = name_of(attributes, attribute::SOURCE, text, source, spec.source_length)?;
     let subject = name_of(attributes, attribute::SUBJECT, text, subject, spec.subject_length)?;
-    let time_us = crate::time::parse_rfc3339(attribute_text(attribute::TIME, time)?)
+    let time_us = reader
+        .times
+        .parse(attribute_text(attribute::TIME, time)?)
         .ok_or_else(|| Rejection::of(Reason::BadTime, "time"))?;
     let data = attributes.get(attribute::DATA);
     match data.kind {
@@ -326,7 +331,10 @@ impl Row for JsonRow<'_> {
         let token = self.members.present_token(field);
         match token.kind {
             TokenKind::Whole => Value::Whole(token.number()),
-            TokenKind::Text => Value::Text(token.of(self.text)),
+            TokenKind::Text => {
+                let place = self.text.get(token.start()..).unwrap_or_default();
+                Value::TextIn(token.of(self.text), place)
+            }
             TokenKind::EscapedText => {
                 scratch.clear();
                 unescape(token.of(self.text), scratch);

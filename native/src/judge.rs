@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use crate::hash::{TableHasher, short_words};
+use crate::hash::TableHasher;
 use crate::intern::{EMPTY, Interner};
 use crate::labels;
 use crate::reasons::{Reason, Rejection};
@@ -11,6 +11,7 @@ use crate::spec::{EventType, Field, FieldSet, Kind, Spec};
 use crate::stage::Stage;
 use crate::text::is_valid;
 use crate::time::parse_rfc3339;
+use crate::window::{Window, first_bytes, window};
 use hashbrown::HashTable;
 
 /// A field's value as some wire format has it.
@@ -18,6 +19,8 @@ pub enum Value<'r> {
     /// Null, which is the same as absent.
     Null,
     Text(&'r [u8]),
+    /// A text, and where it stands: the bytes from its start on, which it begins.
+    TextIn(&'r [u8], &'r [u8]),
     /// A text of a dictionary, and where the number that it got may be remembered (`UNCODED` until then).
     Coded(&'r [u8], &'r Cell<u32>),
     /// A whole number, not negative.
@@ -64,15 +67,16 @@ struct CheckedTexts {
     recent: Vec<[Recent; RECENT]>,
 }
 
-/// A text of up to 24 bytes, told exactly by three words and its length (0: none).
+/// A text of up to 32 bytes, told exactly by its bytes and its length (0: none).
 #[derive(Clone, Copy, Default)]
 struct Recent {
-    words: (u64, u64, u64),
+    bytes: Window,
     length: u32,
     number: u32,
 }
 
 const RECENT: usize = 16;
+const RECENT_SHIFT: u32 = u64::BITS - RECENT.ilog2();
 
 impl Judge {
     pub fn new(spec: &Spec, hasher: TableHasher, label_keys: Vec<String>) -> Self {
@@ -158,10 +162,11 @@ impl Judge {
                 self.quantity(at, field, number, stage);
                 Ok(())
             }
-            (Kind::String, Value::Text(text)) if !text.is_empty() => self.text(at, field, text, stage),
+            (Kind::String, Value::TextIn(text, place)) if !text.is_empty() => self.text(at, field, text, place, stage),
+            (Kind::String, Value::Text(text)) if !text.is_empty() => self.text(at, field, text, text, stage),
             (Kind::String, Value::Coded(text, code)) if !text.is_empty() && field.interned => {
                 if code.get() == UNCODED {
-                    code.set(self.checked.number(&mut self.interner, field, text)?);
+                    code.set(self.checked.number(&mut self.interner, field, text, text)?);
                 }
                 self.coded(at, field, code.get(), stage);
                 Ok(())
@@ -172,11 +177,15 @@ impl Judge {
 
     #[inline(never)]
     fn other_field(&mut self, at: usize, field: &Field, value: Value<'_>, stage: &mut Stage) -> Result<(), Reason> {
+        let value = match value {
+            Value::TextIn(text, _) => Value::Text(text),
+            value => value,
+        };
         match (field.kind, value) {
             (_, Value::Null) | (Kind::String | Kind::Time, Value::Text(b"")) | (Kind::String, Value::Coded(b"", _)) => {
                 return self.absent(at, field);
             }
-            (Kind::String, Value::Coded(text, _)) => self.text(at, field, text, stage)?,
+            (Kind::String, Value::Coded(text, _)) => self.text(at, field, text, text, stage)?,
             (Kind::Uint, Value::Minus(0)) => self.quantity(at, field, 0, stage),
             (Kind::Uint, Value::Whole(_) | Value::WholeTooBig) => return Err(Reason::Overflow),
             (Kind::Uint, Value::Minus(_) | Value::MinusTooBig) => return Err(Reason::Negative),
@@ -222,10 +231,11 @@ impl Judge {
         }
     }
 
+    /// A text that is not empty; `place` begins with it.
     #[inline(always)]
-    fn text(&mut self, at: usize, field: &Field, text: &[u8], stage: &mut Stage) -> Result<(), Reason> {
+    fn text(&mut self, at: usize, field: &Field, text: &[u8], place: &[u8], stage: &mut Stage) -> Result<(), Reason> {
         if field.interned {
-            let number = self.checked.number(&mut self.interner, field, text)?;
+            let number = self.checked.number(&mut self.interner, field, text, place)?;
             self.coded(at, field, number, stage);
         } else if !is_valid(field, text) {
             return Err(Reason::BadValue);
@@ -250,32 +260,27 @@ impl CheckedTexts {
         CheckedTexts { hasher, table: HashTable::new(), recent: Vec::new() }
     }
 
-    /// The interned number of a text that is not empty, if the field accepts it.
+    /// The interned number of a text that is not empty, if the field accepts it. `place` begins with the text.
     #[inline(always)]
-    fn number(&mut self, interner: &mut Interner, field: &Field, text: &[u8]) -> Result<u32, Reason> {
-        let words = match text.len() {
-            0..=16 => {
-                let (low, high) = short_words(text);
-                (low, high, 0)
-            }
-            17..=24 => {
-                let (low, middle) = short_words(&text[..16]);
-                (low, middle, short_words(&text[text.len() - 8..]).0)
-            }
-            _ => return self.find(interner, field, text),
-        };
-        let mixed = words.0 ^ words.1.rotate_left(29) ^ words.2.rotate_left(43);
-        let at = (mixed.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 60) as usize;
+    fn number(&mut self, interner: &mut Interner, field: &Field, text: &[u8], place: &[u8]) -> Result<u32, Reason> {
+        let length = text.len();
+        if length > size_of::<Window>() {
+            return self.find(interner, field, text);
+        }
+        let bytes = first_bytes(window(place, 0), length);
+        let mixed = bytes.0 ^ bytes.1.rotate_left(61);
+        let mixed = mixed as u64 ^ ((mixed >> 64) as u64).rotate_left(29);
+        let at = (mixed.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> RECENT_SHIFT) as usize;
         let slot = field.slot as usize;
         if slot >= self.recent.len() {
             self.recent.resize(slot + 1, [Recent::default(); RECENT]);
         }
-        let recent = self.recent[slot][at];
-        if recent.words == words && recent.length as usize == text.len() {
+        let recent = &self.recent[slot][at];
+        if recent.bytes == bytes && recent.length as usize == length {
             return Ok(recent.number);
         }
         let number = self.find(interner, field, text)?;
-        self.recent[slot][at] = Recent { words, length: text.len() as u32, number };
+        self.recent[slot][at] = Recent { bytes, length: length as u32, number };
         Ok(number)
     }
 

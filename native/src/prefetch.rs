@@ -1,5 +1,8 @@
 //! A hint to the processor's cache; does nothing where the platform has none in stable Rust.
 
+/// Bytes that are loaded together.
+pub const CACHE_LINE: usize = 64;
+
 /// Starts loading the cache line of `target`, if there is one.
 #[inline]
 pub fn prefetch<T>(target: Option<&T>) {

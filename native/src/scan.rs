@@ -87,6 +87,12 @@ impl<'t> Scanner<'t> {
         }
     }
 
+    /// As `value`, where it is not worth its inlined code.
+    #[inline(never)]
+    fn any_value(&mut self, depth: usize) -> Result<Token, NotJson> {
+        self.value(depth)
+    }
+
     #[inline(never)]
     fn other_value(&mut self, depth: usize) -> Result<Token, NotJson> {
         let start = self.pos;
@@ -135,7 +141,7 @@ impl<'t> Scanner<'t> {
                 return Err(NotJson);
             }
             let guess = usize::from(members.follows[previous]);
-            let member = match keys.matches_quoted(guess, &text[pos + 1..]) {
+            let member = match keys.matches_quoted(guess, text, pos + 1) {
                 Some(length) => {
                     pos += 1 + length;
                     Some(guess)
@@ -147,20 +153,18 @@ impl<'t> Scanner<'t> {
                     member
                 }
             };
-            pos = behind_whitespace(text, pos);
-            self.pos = pos;
-            let given = if member == Some(special) { inner(self, members)? } else { None };
-            let token = match (given, usual_value(text, pos)) {
-                (Some(token), _) => {
-                    pos = self.pos;
-                    token
-                }
-                (None, Some((token, end))) => {
+            let token = match usual_value(text, pos) {
+                Some((token, end)) => {
                     pos = end;
                     token
                 }
-                (None, None) => {
-                    let token = self.other_value(depth + 1)?;
+                None => {
+                    self.pos = behind_whitespace(text, pos);
+                    let given = if member == Some(special) { inner(self, members)? } else { None };
+                    let token = match given {
+                        Some(token) => token,
+                        None => self.any_value(depth + 1)?,
+                    };
                     pos = self.pos;
                     token
                 }
@@ -173,6 +177,10 @@ impl<'t> Scanner<'t> {
                 previous = member;
             } else {
                 members.unknown += 1;
+            }
+            if let Some([b',', b'"']) = text.get(pos..).and_then(<[u8]>::first_chunk) {
+                pos += 1;
+                continue;
             }
             pos = behind_whitespace(text, pos);
             match text.get(pos) {

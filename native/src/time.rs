@@ -1,5 +1,7 @@
 //! RFC 3339 times as whole microseconds since 1970-01-01T00:00:00Z.
 
+use crate::window::digits;
+
 pub const MICROS_PER_SECOND: i64 = 1_000_000;
 const SECONDS_PER_DAY: i64 = 86_400;
 /// 0001-01-01T00:00:00Z and the last microsecond of 9999: what RFC 3339 can say in UTC.
@@ -30,6 +32,59 @@ pub fn parse_rfc3339(text: &[u8]) -> Option<i64> {
     let offset_minutes = offset(rest)?;
     let minutes = (days_from_civil(year, month, day) * 24 + hour) * 60 + minute - offset_minutes;
     Some((minutes * 60 + second) * MICROS_PER_SECOND + micros)
+}
+
+/// Reads times that follow one another: those of the same minute cost little.
+#[derive(Clone)]
+pub struct TimeReader {
+    /// `YYYY-MM-DDTHH:MM` of the last time in UTC, as a number.
+    minute: u128,
+    minute_us: i64,
+}
+
+impl Default for TimeReader {
+    fn default() -> Self {
+        // Bytes of 0xff: no text has them.
+        TimeReader { minute: u128::MAX, minute_us: 0 }
+    }
+}
+
+impl TimeReader {
+    /// As `parse_rfc3339`.
+    #[inline]
+    pub fn parse(&mut self, text: &[u8]) -> Option<i64> {
+        match self.usual(text) {
+            Some(micros) => Some(micros),
+            None => self.other(text),
+        }
+    }
+
+    /// `YYYY-MM-DDTHH:MM:SS.ffffffZ`, as our client writes it, in the minute of the last time.
+    #[inline(always)]
+    fn usual(&self, text: &[u8]) -> Option<i64> {
+        let (minute, rest) = text.split_first_chunk()?;
+        let rest: &[u8; 11] = rest.try_into().ok()?;
+        let [b':', tens, ones, b'.', .., b'Z'] = *rest else {
+            return None;
+        };
+        let (tens, ones) = (tens.wrapping_sub(b'0'), ones.wrapping_sub(b'0'));
+        let (micros, 6) = digits(u64::from_le_bytes(*rest.last_chunk()?) >> 8)? else {
+            return None;
+        };
+        let usual = u128::from_le_bytes(*minute) == self.minute && tens < 6 && ones < 10;
+        let seconds = i64::from(tens) * 10 + i64::from(ones);
+        usual.then_some(self.minute_us + seconds * MICROS_PER_SECOND + micros as i64)
+    }
+
+    #[inline(never)]
+    fn other(&mut self, text: &[u8]) -> Option<i64> {
+        let micros = parse_rfc3339(text)?;
+        if let (Some(minute), Some(b'Z')) = (text.first_chunk(), text.last()) {
+            self.minute = u128::from_le_bytes(*minute);
+            self.minute_us = micros - micros.rem_euclid(60 * MICROS_PER_SECOND);
+        }
+        Some(micros)
+    }
 }
 
 /// Writes the time in UTC with six digits of fraction. The year must be in 1..=9999 (see `FIRST_MICROS`).
@@ -160,7 +215,30 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_new_reader_remembers_no_minute() {
+        for text in [&b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0:00.000000Z"[..], b":00.000000Z", b""] {
+            assert_eq!(TimeReader::default().parse(text), None);
+        }
+    }
+
     proptest! {
+        #[test]
+        fn a_reader_reads_as_if_each_time_were_its_first(times in prop::collection::vec((0i64..200_000_000, "(Z|z|\\+00:00|-01:30)", 0usize..8, prop::option::of((0usize..29, "[ -~]"))), 0..30)) {
+            let mut reader = TimeReader::default();
+            for (micros, zone, digits, damage) in times {
+                let mut text = Vec::new();
+                format_rfc3339(1_772_366_400_000_000 + micros, &mut text);
+                text.truncate(if digits == 0 { 19 } else { 20 + digits.min(6) });
+                text.extend_from_slice(zone.as_bytes());
+                if let Some((at, other)) = damage {
+                    let at = at.min(text.len() - 1);
+                    text[at] = other.as_bytes()[0];
+                }
+                prop_assert_eq!(reader.parse(&text), parse_rfc3339(&text), "{}", String::from_utf8_lossy(&text));
+            }
+        }
+
         #[test]
         fn agrees_with_jiff(micros in FIRST_MICROS + 93_600_000_000..=LAST_MICROS - 93_600_000_000, offset in -1439i32..=1439) {
             let zone = jiff::tz::Offset::from_seconds(offset * 60).unwrap();

@@ -1,6 +1,7 @@
 //! Literals, numbers and strings: the scalars of JSON, in the usual form at full speed, in any form by the grammar.
 
 use super::{NotJson, Scanner, Token, TokenKind};
+use crate::window::{digits, eight, first_special};
 
 impl Scanner<'_> {
     #[inline]
@@ -70,13 +71,11 @@ impl Scanner<'_> {
         let start = self.pos;
         let mut kind = TokenKind::Text;
         loop {
-            if let Some(block) = self.text.get(self.pos..).and_then(<[u8]>::first_chunk) {
-                let Some(special) = first_special(block) else {
-                    self.pos += block.len();
-                    continue;
-                };
-                self.pos += special;
-            }
+            let Some(special) = first_special(self.text, self.pos) else {
+                self.pos += 32;
+                continue;
+            };
+            self.pos += special;
             match self.peek() {
                 Some(b'"') => break,
                 Some(b'\\') => {
@@ -87,8 +86,7 @@ impl Scanner<'_> {
                     kind = TokenKind::EscapedText;
                     self.pos += 1;
                 }
-                Some(0..0x20) | None => return Err(NotJson),
-                Some(_) => self.pos += 1,
+                _ => return Err(NotJson),
             }
         }
         let end = self.pos;
@@ -131,35 +129,24 @@ impl Scanner<'_> {
 pub(super) fn usual_value(text: &[u8], pos: usize) -> Option<(Token, usize)> {
     let first = *text.get(pos)?;
     if first == b'"' {
-        let mut at = pos + 1;
+        let mut end = pos + 1;
         loop {
-            let block = text.get(at..)?.first_chunk()?;
-            if let Some(special) = first_special(block) {
-                at += special;
+            if let Some(special) = first_special(text, end) {
+                end += special;
                 break;
             }
-            at += 16;
+            end += 32;
         }
-        let token = Token::span(TokenKind::Text, pos + 1, at);
-        return (*text.get(at)? == b'"').then_some((token, at + 1));
+        let token = Token::span(TokenKind::Text, pos + 1, end);
+        return (*text.get(end)? == b'"').then_some((token, end + 1));
     }
-    let mut number = u64::from(first.wrapping_sub(b'0'));
-    let mut at = pos + 1;
-    if number > 9 {
-        return None;
-    }
-    loop {
-        let byte = *text.get(at)?;
-        let digit = u64::from(byte.wrapping_sub(b'0'));
-        if digit > 9 {
-            let leading_zero = first == b'0' && at > pos + 1;
-            let usual = at - pos < 19 && !leading_zero && !matches!(byte, b'.' | b'e' | b'E');
-            let token = Token { kind: TokenKind::Whole, payload: number };
-            return usual.then_some((token, at));
-        }
-        number = number.wrapping_mul(10).wrapping_add(digit);
-        at += 1;
-    }
+    // Without a loop: most numbers have another length than the one before, so that its end would be guessed wrong.
+    let bytes = eight(text, pos);
+    let (number, count) = digits(bytes)?;
+    let behind = (bytes >> (8 * count)) as u8;
+    let leading_zero = first == b'0' && count > 1;
+    let usual = count > 0 && !leading_zero && !matches!(behind, b'.' | b'e' | b'E');
+    usual.then_some((Token { kind: TokenKind::Whole, payload: number }, pos + count))
 }
 
 #[inline(always)]
@@ -171,36 +158,4 @@ pub(super) fn behind_whitespace(text: &[u8], pos: usize) -> usize {
 fn behind_some_whitespace(text: &[u8], pos: usize) -> usize {
     let rest = text.get(pos..).unwrap_or_default();
     pos + rest.iter().take_while(|byte| matches!(byte, b' ' | b'\n' | b'\r' | b'\t')).count()
-}
-
-/// The place of the first quote, backslash or control character (DEL included).
-#[cfg(target_arch = "x86_64")]
-#[inline(always)]
-fn first_special(block: &[u8; 16]) -> Option<usize> {
-    // SAFETY: SSE2 is part of every x86-64.
-    unsafe { first_special_sse2(block) }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[inline]
-#[target_feature(enable = "sse2")]
-fn first_special_sse2(block: &[u8; 16]) -> Option<usize> {
-    use std::arch::x86_64::{
-        _mm_cmpeq_epi8, _mm_min_epu8, _mm_movemask_epi8, _mm_or_si128, _mm_set_epi64x, _mm_set1_epi8,
-    };
-    let number = u128::from_le_bytes(*block);
-    let bytes = _mm_set_epi64x((number >> 64) as i64, number as i64);
-    let quote = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(b'"' as i8));
-    let backslash = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(b'\\' as i8));
-    let control = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1f)), bytes);
-    let delete = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(0x7f));
-    let either = _mm_or_si128(_mm_or_si128(quote, backslash), _mm_or_si128(control, delete));
-    let found = _mm_movemask_epi8(either);
-    (found != 0).then(|| found.trailing_zeros() as usize)
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-#[inline(always)]
-fn first_special(block: &[u8; 16]) -> Option<usize> {
-    block.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20 | 0x7f))
 }
