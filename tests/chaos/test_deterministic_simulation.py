@@ -21,19 +21,19 @@ def test_a_seed_tells_the_same_story_each_time(flavour: str) -> None:
 
 def test_a_campaign_in_several_processes_sees_what_one_sees() -> None:
     together, alone = Summary(), Summary()
-    for some in run("both", 60, jobs=2):
+    for some in run("both", 30, jobs=2):
         together.add(some)
-    for some in run("both", 60):
+    for some in run("both", 30):
         alone.add(some)
     assert together == alone
-    assert together.schedules == 60
+    assert together.schedules == 30
 
 
 def test_a_campaign_goes_on_where_it_ended() -> None:
     whole, parts = Summary(), Summary()
-    for some in run("parts", 50):
+    for some in run("parts", 20):
         whole.add(some)
-    for first, many in ((0, 20), (20, 30)):
+    for first, many in ((0, 8), (8, 12)):
         for some in run("parts", many, first=first):
             parts.add(some)
     assert parts == whole

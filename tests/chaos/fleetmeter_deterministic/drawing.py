@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from fleetmeter_doubles import Fault
 
 from fleetmeter_deterministic.steps import (
+    COMMIT_POINTS,
     POINTS,
+    SEAL_POINTS,
+    START_POINTS,
     Assign,
     ChangeLeader,
     Control,
@@ -36,9 +39,20 @@ from fleetmeter_deterministic.world import Schedule, Setup
 _STEPS = (6, 22)
 _INSERT_FAULTS = (Fault.BEFORE, Fault.ANSWER_LOST, Fault.ANSWER_LOST, Fault.GHOST, Fault.LATE, Fault.LATE, Fault.CUT)
 _READ_FAULTS = (Fault.BEFORE, Fault.ANSWER_LOST)
-_COMMIT_POINTS = POINTS[4:]
+_DELETE_FAULTS = (*_READ_FAULTS, Fault.GHOST)
+_OTHER_OPERATIONS: tuple[Operation, ...] = (
+    "position",
+    "hash_key",
+    "blobs",
+    "side_rows",
+    "manifests",
+    "content",
+    "ids_sum",
+    "known_ids",
+    "delete",
+)
 _BEFORE_INSERT: tuple[Point, ...] = ("before_side_rows", "side_rows", "before_insert")
-_START_POINTS: tuple[Point, ...] = ("topic_id", "position", "position", "hash_key", "blobs")
+_LATER_S = (7_200.0, 86_400.0, 20 * 86_400.0, 33 * 86_400.0, 40 * 86_400.0)
 _ARROW_SHARE = 0.03
 """Of schedules in which rows really become Arrow, which takes ten times as long."""
 
@@ -53,6 +67,7 @@ class Flavour:
     windows: tuple[int, ...] = (100, 100, 8, 5)
     flush_events: tuple[int, ...] = (1, 3, 6, 100)
     workers: tuple[int, ...] = (1, 2, 2, 3, 4)
+    chunk_ids: tuple[int, ...] = (1000, 1000, 4)
     overlap: float = 0.6
     """The share in which several workers believe that they have the same partitions."""
 
@@ -71,6 +86,9 @@ def draw(seed: str, flavour: str | None = None) -> Schedule:
         flush_events=rng.choice(kind.flush_events),
         batches_a_fetch=rng.choice((1, 2, 4)),
         before_month_end_s=rng.choice((3.0, 30.0, 100_000.0)),
+        chunk_ids=rng.choice(kind.chunk_ids),
+        other_chunk_ids=rng.choice((None, None, 2, 5)),
+        filter_bytes=rng.choice((1000, 1000, 4, 0)),
         arrow=rng.random() < _ARROW_SHARE,
     )
     steps: list[Step] = [Send(number, rng.randrange(4), rng.randrange(1, 4)) for number in range(setup.partitions)]
@@ -114,7 +132,7 @@ def _go(rng: random.Random, setup: Setup) -> list[Step]:
 
 
 def _stand(rng: random.Random, setup: Setup) -> list[Step]:
-    point = rng.choice(_COMMIT_POINTS if rng.random() < 0.8 else POINTS)
+    point = rng.choice(COMMIT_POINTS if rng.random() < 0.8 else POINTS)
     return [Run(_some(rng, setup), rng.choice((1.5, 5.0, 30.0)), until=point, turn=rng.randrange(4))]
 
 
@@ -126,7 +144,7 @@ def _zombie(rng: random.Random, setup: Setup) -> list[Step]:
     """One stands still in a commit; others go on for long, perhaps into the next month; then it wakes up."""
     zombie = _worker(rng, setup)
     others = tuple(number for number in range(setup.workers) if number != zombie) or (zombie,)
-    steps: list[Step] = [Run((zombie,), 5.0, until=rng.choice(_COMMIT_POINTS), turn=rng.randrange(2))]
+    steps: list[Step] = [Run((zombie,), 5.0, until=rng.choice(COMMIT_POINTS), turn=rng.randrange(2))]
     if rng.random() < 0.4:
         steps.append(Pass(rng.choice((60.0, 100_000.0))))
     for _ in range(rng.randint(1, 3)):
@@ -148,7 +166,7 @@ def _slow_start(rng: random.Random, setup: Setup) -> list[Step]:
     return [
         Kill(slow),
         Start(slow, (partition,)),
-        Run((slow,), 1.0, until=rng.choice(_START_POINTS), turn=rng.randrange(2)),
+        Run((slow,), 1.0, until=rng.choice(START_POINTS), turn=rng.randrange(2)),
         Send(partition, rng.randint(1, 3), 2),
         Run(others, rng.choice((1.5, 5.0))),
         Run((slow,), rng.choice((0.0, 2.0))),
@@ -162,8 +180,9 @@ def _insert_fault(rng: random.Random, setup: Setup) -> list[Step]:
 
 
 def _other_fault(rng: random.Random, setup: Setup) -> list[Step]:
-    operation: Operation = rng.choice(("position", "hash_key", "blobs", "side_rows"))
-    faults = tuple(rng.choice(_READ_FAULTS) for _ in range(rng.randint(1, 3)))
+    operation: Operation = rng.choice(_OTHER_OPERATIONS)
+    possible = _DELETE_FAULTS if operation == "delete" else _READ_FAULTS
+    faults = tuple(rng.choice(possible) for _ in range(rng.randint(1, 3)))
     return [Fail(_worker(rng, setup), operation, faults)]
 
 
@@ -189,6 +208,30 @@ def _ghost_and_crash(rng: random.Random, setup: Setup) -> list[Step]:
 
 def _store_away(rng: random.Random, setup: Setup) -> list[Step]:
     return [CrashStore(rng.choice((0.0, 2.0, 30.0))), *_go(rng, setup)]
+
+
+def _seal(rng: random.Random, setup: Setup) -> list[Step]:
+    """One stands still while it seals; perhaps it dies there, perhaps others go on and it wakes up again."""
+    worker, partition = _worker(rng, setup), rng.randrange(setup.partitions)
+    others = tuple(number for number in range(setup.workers) if number != worker) or (worker,)
+    point = rng.choice(SEAL_POINTS)
+    steps: list[Step] = [
+        Send(partition, rng.randint(1, 4), rng.randint(1, 3)),
+        Run((worker,), 5.0, until=point, turn=rng.randrange(4)),
+    ]
+    if rng.random() < 0.4:
+        steps += [Kill(worker), Start(worker, _partitions(rng, setup)), *_go(rng, setup)]
+    else:
+        steps += [Send(partition, rng.randint(0, 4), 2), Run(others, rng.choice((2.0, 6.0))), Run((worker,), 3.0)]
+    return steps
+
+
+def _much_later(rng: random.Random, setup: Setup) -> list[Step]:
+    """Weeks pass, and what was counted is sent again."""
+    partition = rng.randrange(setup.partitions)
+    news = [Send(partition, 1, rng.randint(1, 2))] if rng.random() < 0.7 else []
+    again = [SendAgain(partition, rng.randrange(8)) for _ in range(rng.randint(1, 3))]
+    return [Pass(rng.choice(_LATER_S)), *news, *_go(rng, setup), *again, *_go(rng, setup)]
 
 
 def _late(rng: random.Random, setup: Setup) -> list[Step]:
@@ -236,7 +279,7 @@ def _log_changes(rng: random.Random, setup: Setup) -> list[Step]:
 def _stand_or_read(rng: random.Random, setup: Setup) -> list[Step]:
     if rng.random() < 0.5:
         return [Run(_some(rng, setup), 0.5, turn=rng.randrange(2))]
-    return [Run(_some(rng, setup), 5.0, until=rng.choice(_COMMIT_POINTS), turn=rng.randrange(2))]
+    return [Run(_some(rng, setup), 5.0, until=rng.choice(COMMIT_POINTS), turn=rng.randrange(2))]
 
 
 def _overtaken(rng: random.Random, setup: Setup) -> list[Step]:
@@ -278,6 +321,8 @@ _ANY: tuple[Story, ...] = (
     _group,
     _group,
     _kafka,
+    _seal,
+    _much_later,
 )
 
 FLAVOURS: Mapping[str, Flavour] = {
@@ -285,7 +330,10 @@ FLAVOURS: Mapping[str, Flavour] = {
     # What ends a log's life makes the rest of a story short, so most go without.
     "logs": Flavour((*_ANY, *[_log_changes] * 12)),
     "zombies": Flavour((*_ANY, *[_overtaken] * 12), windows=(5, 8), flush_events=(1,), workers=(2, 3), overlap=1.0),
+    "memory": Flavour(
+        (*_ANY, *[_seal] * 8, *[_much_later] * 5, *[_other_fault] * 3), flush_events=(1, 3), chunk_ids=(1, 2, 4)
+    ),
 }
 """Kinds of schedules by name."""
 
-_SHARES = {"mixed": 6, "logs": 2, "zombies": 2}
+_SHARES = {"mixed": 5, "logs": 2, "zombies": 2, "memory": 4}

@@ -15,11 +15,14 @@ from typing import Any, cast
 from unittest import mock
 
 from faust.types import TP
+from fleetmeter_jobs import partition_ledger as _partition_ledger
 from fleetmeter_jobs import processor
 from fleetmeter_jobs.counted_log import CountedLog
 from fleetmeter_jobs.ledger.commit import Commit
+from fleetmeter_jobs.ledger.dedup.chunks import DAY_US
+from fleetmeter_jobs.ledger.dedup.store import DedupStore
 from fleetmeter_jobs.ledger.position import Counts, PartitionId, Position
-from fleetmeter_jobs.ledger.store import Guard, LedgerRows, LedgerStore, PositionIs
+from fleetmeter_jobs.ledger.store import Guard, LedgerRows, PositionIs
 from fleetmeter_jobs.partition_ledger import PartitionLedger
 
 from fleetmeter_deterministic.consumer import SimConsumer
@@ -27,6 +30,8 @@ from fleetmeter_deterministic.light_ledger import Block, LightBody, LightLedger
 
 # The package has a function of this name.
 _commit = importlib.import_module("fleetmeter_jobs.ledger.commit")
+_seal = importlib.import_module("fleetmeter_jobs.ledger.dedup.seal")
+_restore = importlib.import_module("fleetmeter_jobs.ledger.dedup.restore")
 _compare_and_swap = _commit.compare_and_swap
 
 _MARKER, _BLOB = 1, 2
@@ -48,7 +53,7 @@ class Mutation:
 class _Store:
     """A store whose inserts are changed on their way; everything else is passed on."""
 
-    def __init__(self, store: LedgerStore) -> None:
+    def __init__(self, store: DedupStore) -> None:
         self._store = store
 
     def __getattr__(self, name: str) -> Any:
@@ -135,7 +140,7 @@ def _no_token() -> AbstractContextManager[object]:
 
 
 def _raised_on_error() -> AbstractContextManager[object]:
-    def swap(store: LedgerStore, rows: Any, guard: Any, token_of: Callable[[int], str], *args: Any) -> Any:
+    def swap(store: DedupStore, rows: Any, guard: Any, token_of: Callable[[int], str], *args: Any) -> Any:
         failed = [0]
 
         class Counting(_Store):
@@ -159,7 +164,7 @@ def _never_raised() -> AbstractContextManager[object]:
 def _no_read_back() -> AbstractContextManager[object]:
     """An insert that is "done" is taken for committed."""
 
-    def swap(store: LedgerStore, rows: Any, guard: Any, token_of: Any, read: Any, *args: Any) -> Any:
+    def swap(store: DedupStore, rows: Any, guard: Any, token_of: Any, read: Any, *args: Any) -> Any:
         flush: Commit = read.args[1]
         done = [False]
 
@@ -248,6 +253,33 @@ def _no_continuity() -> AbstractContextManager[object]:
     return mock.patch.object(processor, "continue_from", lambda _position, batches: list(batches))
 
 
+def _blobs_deleted_early() -> AbstractContextManager[object]:
+    """When the ids are in the store, and before their manifests are."""
+
+    class Hasty(_Store):
+        def ids_sum(self, partition: PartitionId, first_offset: int, next_offset: int) -> Any:
+            self._store.delete_blobs(partition, next_offset)
+            return self._store.ids_sum(partition, first_offset, next_offset)
+
+    write = _seal._write
+    return mock.patch.object(_seal, "_write", lambda store, *args: write(Hasty(store), *args))
+
+
+def _no_lookups() -> AbstractContextManager[object]:
+    return mock.patch.object(PartitionLedger, "look_up", return_value=b"")
+
+
+def _no_second_reading() -> AbstractContextManager[object]:
+    return mock.patch.object(_restore._Reading, "overtaken", return_value=False)
+
+
+def _short_memory() -> AbstractContextManager[object]:
+    def before_today(newest_append_us: int, *_args: int) -> int:
+        return newest_append_us // DAY_US
+
+    return mock.patch.object(_partition_ledger, "forget_before", before_today)
+
+
 MUTATIONS: Mapping[str, Mutation] = {
     each.name: each
     for each in (
@@ -265,6 +297,12 @@ MUTATIONS: Mapping[str, Mutation] = {
         Mutation("check-of-leaders", "the check of the log under another leader", _no_check_of_leaders, "logs"),
         Mutation("check-of-topic", "the check of the topic's id before a commit", _no_check_of_topic, "logs"),
         Mutation("continuity", "trimming, and the look for gaps", _no_continuity),
+        Mutation(
+            "deleted-early", "the order of sealing: blobs go before the manifests", _blobs_deleted_early, "memory"
+        ),
+        Mutation("lookups", "looking up what a filter or an hour calls a maybe", _no_lookups, "memory"),
+        Mutation("read-again", "reading again when a rival has sealed meanwhile", _no_second_reading, "memory"),
+        Mutation("horizon", "the length of the memory: a day is enough", _short_memory, "memory"),
         Mutation("identities", "the identities: none are inserted", _with_inserts(_blobs_lost)),
     )
 }

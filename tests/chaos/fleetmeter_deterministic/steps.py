@@ -11,7 +11,18 @@ from fleetmeter_doubles import Fault
 if TYPE_CHECKING:
     from fleetmeter_deterministic.world import World
 
-Operation = Literal["insert", "position", "hash_key", "blobs", "side_rows"]
+Operation = Literal[
+    "insert",
+    "position",
+    "hash_key",
+    "blobs",
+    "side_rows",
+    "manifests",
+    "content",
+    "ids_sum",
+    "known_ids",
+    "delete",
+]
 Point = Literal[
     "topic_id",
     "position",
@@ -24,8 +35,38 @@ Point = Literal[
     "after_insert",
     "before_read_back",
     "before_ack",
+    "manifests",
+    "content",
+    "known_ids",
+    "before_ids",
+    "ids_sum",
+    "before_manifests",
+    "before_blobs_deleted",
+    "delete",
+    "after_blobs_deleted",
 ]
-POINTS: tuple[Point, ...] = Point.__args__  # type: ignore[attr-defined]
+START_POINTS: tuple[Point, ...] = ("topic_id", "position", "hash_key", "manifests", "content", "blobs")
+COMMIT_POINTS: tuple[Point, ...] = (
+    "before_side_rows",
+    "side_rows",
+    "before_insert",
+    "between_steps",
+    "after_insert",
+    "before_read_back",
+    "before_ack",
+)
+SEAL_POINTS: tuple[Point, ...] = (
+    "blobs",
+    "before_ids",
+    "side_rows",
+    "ids_sum",
+    "before_manifests",
+    "manifests",
+    "before_blobs_deleted",
+    "delete",
+    "after_blobs_deleted",
+)
+POINTS: tuple[Point, ...] = (*START_POINTS, *COMMIT_POINTS, *SEAL_POINTS)
 
 
 @dataclass(frozen=True)
@@ -144,14 +185,14 @@ class SendAgain(Step):
         sent = [batch for batch in world.log(self.partition).history.batches if batch.values]
         if not sent:
             return
-        values = sent[self.batch % len(sent)].values
+        values = world.sent_again(sent[self.batch % len(sent)])
         if self.aborted:
             world.count("transaction aborted")
             world.append(self.partition, [], aborted=len(values))
             world.append(self.partition, [], control=1)
         else:
             world.count("batch sent again")
-            world.append(self.partition, list(values))
+            world.append(self.partition, values)
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,22 @@ that no longer leads where it should is noticed too.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fleetmeter_doubles import Fault
 
-from fleetmeter_deterministic.steps import ChangeLeader, Fail, Jump, Recreate, Retain, Run, Send
+from fleetmeter_deterministic.steps import (
+    ChangeLeader,
+    CrashStore,
+    Fail,
+    Jump,
+    Pass,
+    Recreate,
+    Retain,
+    Run,
+    Send,
+    SendAgain,
+)
 from fleetmeter_deterministic.world import Schedule, Setup
 
 
@@ -25,6 +36,7 @@ class Story:
 
 _ONE = Setup(workers=1, flush_events=100, batches_a_fetch=1)
 _TWO = Setup(workers=2, flush_events=100, batches_a_fetch=1)
+_SEALING = replace(_ONE, chunk_ids=1)
 _GHOST = (
     Run(workers=(0,)),
     Send(partition=0, size=1),
@@ -128,6 +140,68 @@ STORIES: Mapping[str, Story] = {
     "a consumer goes back": Story(
         Schedule(_ONE, (Send(partition=0, size=1), Run(workers=(0,)), Jump(worker=0, partition=0, batches=-1))),
         without="continuity",
+    ),
+    "a seal breaks off between ids and manifests": Story(
+        Schedule(
+            _SEALING,
+            (
+                Fail(worker=0, operation="ids_sum", faults=(Fault.BEFORE,)),
+                Send(partition=0, size=1),
+                Run(workers=(0,), seconds=2.0),
+            ),
+        ),
+        without="deleted-early",
+    ),
+    "a batch is sent again after its chunk was sealed": Story(
+        Schedule(
+            _SEALING,
+            (
+                Send(partition=0, size=1),
+                Run(workers=(0,), seconds=2.0),
+                SendAgain(partition=0, batch=0),
+            ),
+        ),
+        without="lookups",
+    ),
+    "a rival seals while one reads the state": Story(
+        Schedule(
+            replace(_SEALING, workers=3, other_chunk_ids=5),
+            (
+                Send(partition=0, size=1),
+                Run(workers=(1,), seconds=2.0),
+                Run(workers=(0,), until="blobs"),
+                Run(workers=(2,)),
+                Run(workers=(0,)),
+            ),
+        ),
+        without="read-again",
+    ),
+    "a batch is sent again three weeks later": Story(
+        Schedule(
+            _SEALING,
+            (
+                Send(partition=0, size=1),
+                Run(workers=(0,), seconds=2.0),
+                Pass(seconds=21 * 86_400.0),
+                Send(partition=0, size=1),
+                Run(workers=(0,), seconds=2.0),
+                SendAgain(partition=0, batch=0),
+            ),
+        ),
+        without="horizon",
+    ),
+    "an unclean election loses what was rejected and not committed": Story(
+        Schedule(
+            replace(_TWO, flush_events=1),
+            (
+                Run(workers=(1,)),
+                Send(partition=0, size=0, bad=1),
+                CrashStore(seconds=1.0),
+                Run(workers=(1,)),
+                ChangeLeader(partition=0, lost=2),
+                Send(partition=0, size=1),
+            ),
+        )
     ),
     "identities are left out": Story(Schedule(_ONE, (Send(partition=0, size=1),)), without="identities"),
 }

@@ -10,12 +10,12 @@ from typing import Any, TypeVar, cast
 from faust.types import TP
 from fleetmeter_doubles import Fault, MemoryLedger
 from fleetmeter_doubles.toy_dedup import TOY_NATIVE
-from fleetmeter_jobs.errors import KafkaUnavailableError
+from fleetmeter_jobs.errors import JobError, KafkaUnavailableError
 from fleetmeter_jobs.ledger.context import CommitObserver, HookPoint
 from fleetmeter_jobs.partition_ledger import PartitionLedger
 from fleetmeter_jobs.partitions import Partitions
 from fleetmeter_jobs.processor import Processor
-from fleetmeter_jobs.processor_seams import Limits
+from fleetmeter_jobs.processor_seams import Limits, Observer
 from fleetmeter_jobs.settings import Settings
 from fleetmeter_jobs.threads import Threads
 
@@ -30,6 +30,11 @@ REVOKE_LIMIT_S = 5.0
 _SETTINGS = Settings(retry_wait_s=0.2, retry_wait_limit_s=4.0)
 
 
+def settings_of(chunk_ids: int, filter_bytes: int) -> Settings:
+    """Settings with chunks and filters smaller than anybody may have them."""
+    return _SETTINGS.model_copy(update={"dedup_chunk_ids": chunk_ids, "dedup_filter_limit_bytes": filter_bytes})
+
+
 @dataclass(frozen=True)
 class Machine:
     """What all processes of a world share."""
@@ -42,6 +47,7 @@ class Machine:
     batches_a_fetch: int
     new_core: Callable[[Settings, bytes], Any]
     on_defect: Callable[[str], None]
+    count: Callable[[str], None]
 
 
 class SimWorker:
@@ -50,11 +56,11 @@ class SimWorker:
     `plan` holds the faults that its next calls of the store meet, by operation.
     """
 
-    def __init__(self, name: str, machine: Machine) -> None:
+    def __init__(self, name: str, machine: Machine, settings: Settings) -> None:
         self.name = name
         self.alive = True
         self.plan: dict[str, list[Fault]] = {}
-        self._machine = machine
+        self._machine, self.settings = machine, settings
         self.loop = VirtualLoop(machine.clock, self._defect)  # type: ignore[abstract]  # as much as is needed
         self.calls: list[Call] = []
         self.consumer = SimConsumer(machine.topic, self.loop, machine.clock, batches_a_fetch=machine.batches_a_fetch)
@@ -129,7 +135,7 @@ class SimWorker:
             machine.store,
             machine.topic.name,
             number,
-            _SETTINGS,
+            self.settings,
             self._topic_id,
             observer=_Points(machine.hub),
             core=machine.new_core,
@@ -137,7 +143,14 @@ class SimWorker:
             new_event=lambda: VirtualEvent(machine.hub),
             now_ms=machine.clock.wall_ms,
         )
-        return Processor(ledger, self.consumer, machine.limits, _SimThreads(self), clock=machine.clock.monotonic)
+        return Processor(
+            ledger,
+            self.consumer,
+            machine.limits,
+            _SimThreads(self),
+            observer=_Counting(machine.count),
+            clock=machine.clock.monotonic,
+        )
 
     def _topic_id(self) -> str:
         self._machine.hub.point("topic_id")
@@ -192,6 +205,25 @@ class _SimThreads(Threads):
 
     def close(self) -> None:
         """Nothing to close."""
+
+
+class _Counting(Observer):
+    """What workers did, for the table."""
+
+    def __init__(self, count: Callable[[str], None]) -> None:
+        self._count = count
+
+    def restarted(self, reason: str) -> None:
+        self._count(f"worker read the state again: {reason}")
+
+    def looked_up(self, asked: int, known: int, seconds: float) -> None:
+        self._count("old ids looked up, known" if known else "old ids looked up, unknown")
+
+    def sealed(self, ids: int, seconds: float) -> None:
+        self._count("chunk sealed")
+
+    def seal_failed(self, error: JobError) -> None:
+        self._count("chunk not sealed yet")
 
 
 class _Points(CommitObserver):

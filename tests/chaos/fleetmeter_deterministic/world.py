@@ -15,18 +15,21 @@ from unittest import mock
 from faust.types import TP
 from fleetmeter_doubles import Fault, Inflight, MemoryLedger, MemoryPart
 from fleetmeter_doubles.toy_core import ToyCore
+from fleetmeter_doubles.toy_dedup import HOUR_US, event_time_us, identity
 from fleetmeter_jobs.ledger import first_commit
 from fleetmeter_jobs.ledger.errors import StoreUnavailableError
+from fleetmeter_jobs.ledger.position import PartitionId
 from fleetmeter_jobs.partition_status import State
 from fleetmeter_jobs.processor_seams import Limits
+from fleetmeter_jobs.record_batch import RecordBatch
 
 from fleetmeter_deterministic.blocking import Hub
 from fleetmeter_deterministic.kafka import SimLog, SimTopic, Values
 from fleetmeter_deterministic.light_ledger import LightLedger, without_arrow
 from fleetmeter_deterministic.steps import Run, Step
-from fleetmeter_deterministic.verdict import problems
+from fleetmeter_deterministic.verdict import bad, problems
 from fleetmeter_deterministic.virtual_time import Clock
-from fleetmeter_deterministic.worker import Machine, SimWorker
+from fleetmeter_deterministic.worker import Machine, SimWorker, settings_of
 
 # The package has a function of this name.
 commit_module = importlib.import_module("fleetmeter_jobs.ledger.commit")
@@ -54,6 +57,12 @@ class Setup:
     flush_events: int = 4
     batches_a_fetch: int = 2
     before_month_end_s: float = 30.0
+    chunk_ids: int = 1000
+    """Foreign ids with which a chunk is closed and sealed."""
+    other_chunk_ids: int | None = None
+    """The same for every other worker, which therefore cuts elsewhere; None: as the others."""
+    filter_bytes: int = 1000
+    """Filters that a worker keeps in memory; chunks whose filter does not fit are known by the hour."""
     arrow: bool = False
     """Rows become Arrow, as in production. Else they stay as they are, which is some ten times as fast."""
 
@@ -89,7 +98,10 @@ class World:
         self.broken: str | None = None
         self.stopped: list[tuple[str, int, str]] = []
         """Workers, partitions and reasons: what had stopped although nothing was wrong any more."""
-        self._ids = 0
+        self.blobs: list[tuple[PartitionId, int, int, bytes]] = []
+        """Identities as they were committed: partition, first and next offset, blob."""
+        self._sent_at: dict[bytes, int] = {}
+        """When an id was first sent, in epoch microseconds."""
         self._until: str | None = None
         self._mover: SimWorker | None = None
         self._reached: set[str] = set()
@@ -99,16 +111,22 @@ class World:
             hub=self.hub,
             topic=self.topic,
             store=self.store,
-            limits=Limits(flush_interval_s=1.0, flush_events=setup.flush_events, watermark_interval_s=20.0),
+            limits=Limits(
+                flush_interval_s=1.0,
+                flush_events=setup.flush_events,
+                watermark_interval_s=20.0,
+                filter_bytes=setup.filter_bytes,
+            ),
             batches_a_fetch=setup.batches_a_fetch,
             new_core=lambda _settings, _key: ToyCore(),
             on_defect=self.fail,
+            count=self.count,
         )
         self.slots: list[SimWorker] = []
         for number in range(setup.workers):
             every = setup.overlap or setup.workers == 1
             mine = [tp for tp in self.topic.logs if every or tp.partition % setup.workers == number]
-            self.slots.append(SimWorker(f"w{number}", self._machine))
+            self.slots.append(self._new_worker(f"w{number}", number))
             self.slots[-1].assign(set(mine))
 
     # What steps ask for
@@ -121,9 +139,14 @@ class World:
     def start(self, slot: int, tps: set[TP]) -> SimWorker:
         """A new process in a slot."""
         slot %= len(self.slots)
-        worker = self.slots[slot] = SimWorker(f"w{slot}", self._machine)
+        worker = self.slots[slot] = self._new_worker(f"w{slot}", slot)
         worker.assign(tps)
         return worker
+
+    def _new_worker(self, name: str, slot: int) -> SimWorker:
+        setup = self.setup
+        chunk_ids = setup.other_chunk_ids if slot % 2 and setup.other_chunk_ids else setup.chunk_ids
+        return SimWorker(name, self._machine, settings_of(chunk_ids, setup.filter_bytes))
 
     def tp(self, number: int) -> TP:
         """A partition, by a number that may be too large."""
@@ -138,9 +161,20 @@ class World:
         return self.topic.logs[self.tp(number)]
 
     def new_id(self) -> bytes:
-        """An event that nobody has sent yet."""
-        self._ids += 1
-        return b"e%d" % self._ids
+        """An event that nobody has sent yet. Every third id is a sequenced one."""
+        number = len(self._sent_at) + 1
+        made = b"s%d" % number if number % 3 == 0 else b"e%d" % number
+        self._sent_at[made] = self.clock.wall_ms() * 1000
+        return made
+
+    def sent_again(self, batch: RecordBatch) -> list[bytes | None]:
+        """A batch's values, as they are sent now: each event with the hour at which it happened."""
+        return [value if value is None or bad(value) else self.again(identity(value)) for value in batch.values]
+
+    def again(self, name: bytes) -> bytes:
+        """An event as it would be sent now."""
+        hours = self.clock.wall_ms() * 1000 // HOUR_US - event_time_us(name, self._sent_at[name]) // HOUR_US
+        return b"%s@%d" % (name, hours) if hours else name
 
     def append(self, number: int, values: Values, *, control: int = 0, aborted: int = 0) -> None:
         """Add a record batch to a log."""
@@ -245,7 +279,7 @@ class World:
                 stopped = {n: s.error for n, s in worker.partitions.statuses().items() if s.state is State.STOPPED}
                 self.stopped += [(worker.name, number, error or "") for number, error in stopped.items()]
                 worker.kill()
-        last = self.last = SimWorker("last", self._machine)
+        last = self.last = self._new_worker("last", 0)
         self.slots.append(last)
         last.assign(set(self.topic.logs))
         deadline = self.clock.now + _DRAIN_S
@@ -255,12 +289,16 @@ class World:
             statuses = last.partitions.statuses()
             if len(statuses) == len(self.topic.logs) and all(
                 status.state is State.STOPPED
-                or (status.state is State.COUNTING and status.next_offset == self.topic.logs[self.tp(number)].end)
+                or (
+                    status.state is State.COUNTING
+                    and status.next_offset == self.topic.logs[self.tp(number)].end
+                    and not status.dedup.unsealed_chunks
+                )
                 for number, status in statuses.items()
             ):
                 return
-            if self.clock.now == before:
-                raise Broken("the last worker does one thing after another, and never waits")
+            if self.clock.now - before < 1.0:
+                raise Broken(f"the last worker does one thing after another, and never waits: {statuses}")
         raise Broken(f"after {_DRAIN_S:.0f} s without a fault, partitions are still not drained: {statuses}")
 
     # What the store and the threads ask
@@ -287,6 +325,7 @@ class World:
         self.hub.point("between_steps", inflight.part.token)
 
     def _landed(self, part: MemoryPart) -> None:
+        self.blobs += [(part.partition, row["first_offset"], row["next_offset"], row["blob"]) for row in part.blobs]
         for row in part.markers:
             tp, first, following = TP(row["topic"], row["partition"]), row["first_offset"], row["next_offset"]
             end = self._ends.get(tp)
