@@ -16,6 +16,9 @@ GRANT ALTER DELETE, OPTIMIZE ON fleetmeter.dedup_ids TO fleetmeter_worker;
 GRANT ALTER DELETE, OPTIMIZE ON fleetmeter.dedup_snapshots TO fleetmeter_worker;
 GRANT SELECT ON system.mutations TO fleetmeter_worker;
 
+-- Whether tables wait for the disk can be a default of the server.
+GRANT SELECT ON system.merge_tree_settings TO fleetmeter_worker;
+
 -- Before 26.5 ClickHouse asks for this for INSERT ... SELECT FROM input(), the form of the commit; it makes no table.
 GRANT CREATE TEMPORARY TABLE ON *.* TO fleetmeter_worker;
 
