@@ -100,6 +100,7 @@ def test_a_sound_ledger_and_facts_on_two_partitions_that_are_no_loss(counted: Pi
         "strays",
         "derived",
         "identities",
+        "chunks",
         "completeness",
     ]
     (note,) = found["checks"][3]["notes"]

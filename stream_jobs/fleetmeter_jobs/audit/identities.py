@@ -9,28 +9,49 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from fleetmeter_jobs.audit.findings import Checked, Finding
-from fleetmeter_jobs.ledger.errors import DedupStateError
+from fleetmeter_jobs.ledger.errors import DedupMovedError, DedupStateError
 from fleetmeter_jobs.ledger.position import PartitionId, Position
+
+_ADVICE = (
+    "A worker that takes this partition stops for the same reason. Restore the ledger's rows from a backup; if they "
+    "are gone for good, events sent again from before then can't be told from new ones."
+)
+_TRIES = 5
 
 RestoreState = Callable[[PartitionId, Position], object]
 """Makes a partition's dedup state from the ledger; raises DedupStateError where it does not add up."""
 
 
 def check_identities(
-    newest: Sequence[tuple[PartitionId, Position]], restore: RestoreState, progress: Callable[[str], None]
+    newest: Sequence[tuple[PartitionId, Position]],
+    restore: RestoreState,
+    reread: Callable[[PartitionId], Position | None],
+    progress: Callable[[str], None],
 ) -> Checked:
-    """Restore the state of each partition, in its newest log epoch (older ones are part of it)."""
+    """Restore the state of each partition, in its newest log epoch (older ones are part of it).
+
+    A worker that seals meanwhile moves identities from under the position; `reread` gives where it is then.
+    """
     findings = []
     accepted = 0
     for partition, position in newest:
         progress(str(partition))
         accepted += position.totals.accepted
         try:
-            restore(partition, position)
+            _restore(partition, position, restore, reread)
         except DedupStateError as error:
-            advice = (
-                "A worker that takes this partition stops for the same reason. Restore the ledger's rows from a "
-                "backup; if they are gone for good, events sent again from before then can't be told from new ones"
-            )
-            findings.append(Finding(f"{error}.", f"{advice}."))
+            findings.append(Finding(f"{error}.", _ADVICE))
     return Checked("identities", f"{accepted:,} accepted events of {len(newest)} partitions", tuple(findings))
+
+
+def _restore(
+    partition: PartitionId, position: Position, restore: RestoreState, reread: Callable[[PartitionId], Position | None]
+) -> None:
+    for _ in range(_TRIES):
+        try:
+            restore(partition, position)
+        except DedupMovedError:
+            position = reread(partition) or position
+        else:
+            return
+    restore(partition, position)

@@ -10,6 +10,7 @@ from typing import Final
 from fleetmeter_sql.client import SqlClient
 
 from fleetmeter_jobs.audit.chain import check_chain
+from fleetmeter_jobs.audit.chunks import check_chunks
 from fleetmeter_jobs.audit.derived import check_derived
 from fleetmeter_jobs.audit.findings import Checked, Finding
 from fleetmeter_jobs.audit.identities import RestoreState, check_identities
@@ -17,6 +18,7 @@ from fleetmeter_jobs.audit.strays import check_strays
 from fleetmeter_jobs.audit.tables import check_tables
 from fleetmeter_jobs.ledger.clickhouse_store import ClickHouseStore
 from fleetmeter_jobs.ledger.pinned import READ_SETTINGS
+from fleetmeter_jobs.ledger.position import PartitionId, Position
 from fleetmeter_jobs.positions import Standing, look
 from fleetmeter_jobs.reconcile import Report, describe, notes
 from fleetmeter_jobs.settings import Settings
@@ -100,14 +102,22 @@ def _derived(context: AuditContext) -> Checked:
     return check_derived(context.store.http, context.progress)
 
 
+def _logs(context: AuditContext) -> list[list[tuple[PartitionId, Position]]]:
+    """Of each Kafka partition all log epochs, oldest first."""
+    found = (
+        context.store.epochs(topic, number) for topic in _topics(context) for number in context.store.partitions(topic)
+    )
+    return [epochs for epochs in found if epochs]
+
+
 def _identities(context: AuditContext) -> Checked:
-    newest = [
-        epochs[-1]
-        for topic in _topics(context)
-        for number in context.store.partitions(topic)
-        if (epochs := context.store.epochs(topic, number))
-    ]
-    return check_identities(newest, context.restore, context.progress)
+    newest = [epochs[-1] for epochs in _logs(context)]
+    return check_identities(newest, context.restore, context.store.position, context.progress)
+
+
+def _chunks(context: AuditContext) -> Checked:
+    logs = [log for epochs in _logs(context) for log in epochs]
+    return check_chunks(context.store, logs, context.progress)
 
 
 def _completeness(context: AuditContext) -> Checked:
@@ -142,6 +152,7 @@ CHECKS: Final[dict[str, Callable[[AuditContext], Checked]]] = {
     "strays": _strays,
     "derived": _derived,
     "identities": _identities,
+    "chunks": _chunks,
     "completeness": _completeness,
 }
 """By the name that `--only` takes, in the order in which they are made."""

@@ -43,8 +43,8 @@ def audit(
 
     The tables' definitions, positions against Kafka's logs, the chain of commits, the arithmetic of offsets and events,
     quarantine and facts against the ledger, the views against the ledger, each partition's identities against what it
-    accepted, watermarks. Changes nothing, and may run beside workers. `fleetmeter audit sources` looks into Kafka's
-    records besides.
+    accepted, those that left the workers' memory against their manifests, watermarks. Changes nothing, and may run
+    beside workers. `fleetmeter audit sources` looks into Kafka's records besides.
 
     Example: fleetmeter audit --json
     """
