@@ -15,7 +15,7 @@ another way to count, gets a new name.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple, Self
 
 from fleetmeter_schemas.catalogue import ModelEntry
@@ -25,6 +25,7 @@ DIFFUSION: Final = "diffusion-full@1"
 PREFIX_CACHE: Final = "diffusion-prefix-cache@1"
 DUAL_CACHE: Final = "diffusion-dual-cache@1"
 BLOCK_CAUSAL: Final = "block-causal@1"
+RECORDED: Final = "recorded-passes@1"
 
 _GIGA: Final = 10**9
 
@@ -79,20 +80,26 @@ def autoregressive(input_tokens: int, output_tokens: int, *, cached_tokens: int 
     return [prefill, Passes(more, 1, more * input_tokens + more * (more + 1) // 2)] if more else [prefill]
 
 
-def diffusion(input_tokens: int, blocks: Sequence[Block]) -> list[Passes]:
-    """Denoising without any cache (`diffusion-full@1`): each step computes the prompt and the whole answer."""
-    total = _total(input_tokens, blocks)
+def diffusion(input_tokens: int, blocks: Sequence[Block], *, canvas_tokens: int | None = None) -> list[Passes]:
+    """Denoising without any cache (`diffusion-full@1`): each step computes the prompt and the whole answer.
+
+    `canvas_tokens` are the positions of the answer, all of which each step computes: by default those of the blocks;
+    more where a generation ended before its last blocks were begun. So in the other schedules with a canvas.
+    """
+    total = _total(input_tokens, blocks, canvas_tokens)
     steps = sum(block.steps for block in blocks)
     return [Passes(steps, total, steps * total)]
 
 
-def diffusion_prefix_cache(input_tokens: int, blocks: Sequence[Block]) -> list[Passes]:
+def diffusion_prefix_cache(
+    input_tokens: int, blocks: Sequence[Block], *, canvas_tokens: int | None = None
+) -> list[Passes]:
     """Denoising block by block with a cache of what precedes the block (`diffusion-prefix-cache@1`).
 
     The first step on a block computes everything and fills the cache; further steps compute the block and what follows
     it. As Fast-dLLM does it (arXiv:2505.22618).
     """
-    total = _total(input_tokens, blocks)
+    total = _total(input_tokens, blocks, canvas_tokens)
     passes, start = [], input_tokens
     for block in blocks:
         passes += _first_then(block, total, total - start)
@@ -100,13 +107,15 @@ def diffusion_prefix_cache(input_tokens: int, blocks: Sequence[Block]) -> list[P
     return passes
 
 
-def diffusion_dual_cache(input_tokens: int, blocks: Sequence[Block]) -> list[Passes]:
+def diffusion_dual_cache(
+    input_tokens: int, blocks: Sequence[Block], *, canvas_tokens: int | None = None
+) -> list[Passes]:
     """Denoising block by block with a cache of what precedes and what follows the block (`diffusion-dual-cache@1`).
 
     The first step on a block computes everything and fills the cache; further steps compute the block alone. As
     Fast-dLLM does it (arXiv:2505.22618).
     """
-    total = _total(input_tokens, blocks)
+    total = _total(input_tokens, blocks, canvas_tokens)
     return [passes for block in blocks for passes in _first_then(block, total, block.size)]
 
 
@@ -124,6 +133,14 @@ def block_causal(input_tokens: int, blocks: Sequence[Block]) -> list[Passes]:
         times = block.steps + (index < len(blocks) - 1)
         passes.append(Passes(times, block.size, times * end))
     return passes
+
+
+def recorded(passes: Mapping[tuple[int, int], int]) -> list[Passes]:
+    """Passes as a server recorded them (`recorded-passes@1`): (new positions, context of each) -> how many times.
+
+    For servers whose passes are none of the schedules above; nothing is assumed.
+    """
+    return [Passes(times, new, times * context) for (new, context), times in passes.items()]
 
 
 def function_evaluations(passes: Iterable[Passes]) -> int:
@@ -151,7 +168,7 @@ def _first_then(block: Block, total: int, fewer: int) -> list[Passes]:
     return [Passes(1, total, total), Passes(block.steps - 1, fewer, (block.steps - 1) * total)]
 
 
-def _total(input_tokens: int, blocks: Sequence[Block]) -> int:
+def _total(input_tokens: int, blocks: Sequence[Block], canvas_tokens: int | None = None) -> int:
     if input_tokens < 0:
         raise ValueError(f"input_tokens is {input_tokens}; counts are at least 0")
     for number, block in enumerate(blocks):
@@ -159,4 +176,7 @@ def _total(input_tokens: int, blocks: Sequence[Block]) -> int:
             raise ValueError(
                 f"block {number} has size {block.size} and {block.steps} steps; leave out what was not done"
             )
-    return input_tokens + sum(block.size for block in blocks)
+    done = sum(block.size for block in blocks)
+    if canvas_tokens is not None and canvas_tokens < done:
+        raise ValueError(f"canvas_tokens is {canvas_tokens}; the blocks that were done have {done} positions")
+    return input_tokens + (done if canvas_tokens is None else canvas_tokens)

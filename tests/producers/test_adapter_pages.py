@@ -1,0 +1,43 @@
+"""The examples of the adapters' pages run as they stand, and what they emit arrives. (`no-run` marks what needs a model
+of the reader's own.)"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from fleetmeter_doubles.kafka_broker import FakeBroker
+from fleetmeter_producers import UsageClient
+from fleetmeter_schemas import parse_event
+
+PAGES = Path(__file__).parents[2] / "docs" / "producers"
+
+
+@pytest.fixture
+def run_page(
+    broker: FakeBroker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> Any:
+    """`run_page(name)`: runs the examples of a page in turn, and gives (events that arrived, what was printed)."""
+    defaults = UsageClient.__init__.__kwdefaults__ or {}
+    monkeypatch.setitem(defaults, "connect", broker.connect)
+    monkeypatch.chdir(tmp_path)
+
+    def run(name: str) -> tuple[list[dict[str, Any]], str]:
+        text = (PAGES / name).read_text(encoding="utf-8")
+        names: dict[str, Any] = {"__name__": "__main__"}
+        for example in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+            exec(compile(example, name, "exec"), names)  # noqa: S102  (the page is ours)
+        events = [parse_event(orjson.loads(value or b"")) for value in broker.values()]
+        return [event.data.to_wire() for event in events], capsys.readouterr().out
+
+    return run
+
+
+def test_diffusion(run_page: Any) -> None:
+    events, printed = run_page("diffusion.md")
+    (event,) = events
+    assert (event["blocks"], event["output_tokens"], event["matrix_formula"]) == (3, 96, "diffusion-dual-cache@1")
+    assert 12 <= event["denoising_steps"] == event["function_evaluations"] <= 96
+    assert "emitted " in printed
+    assert "'reasoning_tokens': 120" in printed
