@@ -13,7 +13,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, Self
 
 from fleetmeter_jobs.errors import JobError
@@ -55,7 +54,6 @@ class DedupMemory:
         self._next_offset = 0  # the committed position
         self._cancel = ledger.new_cancel()
         self._lookup: asyncio.Task[_Answer] | None = None
-        self._asked = 0
         self._sealing: asyncio.Task[tuple[ExactChunk, Kept]] | None = None
         self._seal_error: JobError | None = None
         self._measure()
@@ -90,6 +88,7 @@ class DedupMemory:
     def ingest_in_core(self, pending: Pending, batches: Any) -> list[tuple[int, bytes]]:
         """Count batches; returns the lookups that held events need, unless some are on their way."""
         pending.ingest(self.core, batches)
+        self.status.held_events = self.core.held_events
         return self.core.take_lookups() if self.core.held_events and self._lookup is None else []
 
     def flush_in_core(self, pending: Pending) -> Any:
@@ -238,12 +237,11 @@ class DedupMemory:
         self._measure()
 
     def _measure(self) -> None:
-        stats = self.core.stats()
-        self.status = replace(
-            self.status,
-            **{name: stats[name] for name in DedupStatus.OF_CORE},
-            unsealed_chunks=len(self._book.closed),
-        )
+        # Field by field: the event loop sets others meanwhile.
+        stats, status = self.core.stats(), self.status
+        for name in DedupStatus.OF_CORE:
+            setattr(status, name, stats[name])
+        status.unsealed_chunks = len(self._book.closed)
 
 
 class _Answer:

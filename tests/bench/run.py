@@ -11,15 +11,27 @@ import dataclasses
 import json
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from fleetmeter_bench.client_speed import away, emit_costs
+from fleetmeter_bench.dedup_figures import dedup_figures
 from fleetmeter_bench.machine import machine
 from fleetmeter_bench.native_speed import native_speeds
 from fleetmeter_bench.parser_peers import parser_peers
 from fleetmeter_bench.pipeline import engines, timed_plain_faust, timed_worker
-from fleetmeter_bench.screen import away_line, client_table, native_table, parser_table, pipeline_table, show_machine
+from fleetmeter_bench.screen import (
+    away_line,
+    client_table,
+    dedup_table,
+    native_table,
+    parser_table,
+    pipeline_table,
+    show_machine,
+)
+from fleetmeter_bench.soak import soak
 from fleetmeter_bench.worker_speed import EndToEnd
 from fleetmeter_bench.workload import Format
 from fleetmeter_jobs.cli.stack.topic import ensure_topic
@@ -27,7 +39,7 @@ from fleetmeter_jobs.settings import Settings
 from fleetmeter_local import start_kafka
 from rich.console import Console
 
-PARTS = ("native", "python", "worker", "client")
+PARTS = ("native", "python", "dedup", "worker", "client")
 EMITS = 200_000
 AWAY_EVENTS_PER_S, AWAY_SECONDS = 1_000, 60.0
 WORKER_EVENTS: dict[Format, int] = {"JSON": 1_000_000, "JSON array": 2_000_000, "Arrow": 4_000_000}
@@ -36,6 +48,9 @@ WORKER_EVENTS: dict[Format, int] = {"JSON": 1_000_000, "JSON array": 2_000_000, 
 def main(arguments: list[str]) -> int:
     """Measure, print; the exit code."""
     options = _options(arguments)
+    if options.soak:
+        with _folder() as folder:
+            return soak(folder, options.soak)
     # Progress goes to stderr, so that --json leaves stdout to the machine.
     console = Console(stderr=options.json)
     if not console.is_terminal:
@@ -54,6 +69,11 @@ def main(arguments: list[str]) -> int:
             peers = list(parser_peers(min(options.events, 20_000), options.seconds))
         results["python"] = {name: dataclasses.asdict(one) for name, one in peers}
         console.print(parser_table(peers, native))
+    if "dedup" in options.only:
+        with console.status("Measuring the memory of counted events ..."), _folder() as folder:
+            figures = list(dedup_figures(folder))
+        results["dedup"] = [dataclasses.asdict(one) for one in figures]
+        console.print(dedup_table(figures))
     if "worker" in options.only:
         results["worker"] = _pipeline(console, options.scale)
     if "client" in options.only:
@@ -61,6 +81,12 @@ def main(arguments: list[str]) -> int:
     if options.json:
         sys.stdout.write(json.dumps(results, indent=2) + "\n")
     return 0
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="fleetmeter-bench-") as name:
+        yield Path(name)
 
 
 def _pipeline(console: Console, scale: float) -> dict[str, Any]:
@@ -113,6 +139,13 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--known-ids", type=int, default=0, help="also beside so many known foreign ids, say 10000000")
     parser.add_argument("--scale", type=float, default=1.0, help="times as many events for the workers (default 1)")
+    parser.add_argument(
+        "--soak",
+        type=int,
+        default=0,
+        metavar="EVENTS",
+        help="instead: so many events over 80 days of the broker's clock, printing memory; say 10000000",
+    )
     return parser.parse_args(arguments)
 
 

@@ -17,6 +17,7 @@ EVENTS_A_CALL: Final = 20_000
 CROWD_STEP: Final = 50_000
 IDS: Final[tuple[Ids, ...]] = ("sequenced", "foreign")
 DAY_US: Final = 86_400_000_000
+HASH_KEY: Final = bytes(range(16))
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def new_core() -> Core:
     """A core with the defaults of a worker."""
     return Core(
         native_spec(),
-        bytes(range(16)),
+        HASH_KEY,
         horizon_us=35 * DAY_US,
         future_us=300_000_000,
         record_limit_bytes=8 * 2**20,

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fleetmeter_bench.client_speed import Away, EmitCost
+from fleetmeter_bench.dedup_figures import Figure
 from fleetmeter_bench.measure import Speed
 from fleetmeter_bench.native_speed import NativeSpeed
 from fleetmeter_bench.pipeline import PlainFaust
@@ -62,6 +63,19 @@ def parser_table(peers: list[tuple[str, Speed]], native: float | None) -> Table:
         table.add_row(name, rate(one.median), *([f"{native / one.median:.1f} times as fast"] if native else []))
     if native:
         table.caption = "The core also identifies, deduplicates and aggregates in its time."
+    return table
+
+
+def dedup_table(figures: list[Figure]) -> Table:
+    """What remembering counted events takes, beside what it may."""
+    table = Table(title="Remembering counted events", title_justify="left")
+    table.add_column("what")
+    for head in ("figure", "at most"):
+        table.add_column(head, justify="right")
+    for one in figures:
+        most = "" if one.most is None else f"{one.most:g} {one.unit}"
+        style = "red" if one.most is not None and one.value > one.most else ""
+        table.add_row(one.what, f"{one.value:.3g} {one.unit}", most, style=style)
     return table
 
 

@@ -130,9 +130,20 @@ def _stream(batch: list[dict[str, Any]]) -> bytes:
 def crowd_record(start: int, count: int, *, now_us: int) -> bytes:
     """A record of events that only matter for their ids: `count` foreign ones from number `start` on."""
     numbers = pa.array(range(start, start + count), pa.int64())
+    return id_record(pc.binary_join_element_wise("crowd", numbers.cast(pa.string()), "-"), now_us=now_us)
+
+
+def incarnation(number: int) -> str:
+    """A ULID of its own for each number."""
+    return f"01JD8Z5W8Q3K6V9X{number:010d}"
+
+
+def id_record(ids: pa.Array, *, now_us: int) -> bytes:
+    """A record of events that only matter for their ids."""
+    count = len(ids)
     constant = {"source": "/crowd", "subject": "crowd", "model": "m", "generation_mode": "diffusion"}
     columns = {
-        "id": pc.binary_join_element_wise("crowd", numbers.cast(pa.string()), "-"),
+        "id": ids,
         "time": pa.array([now_us] * count, pa.timestamp("us", "UTC")),
         **{name: pa.array([text] * count).dictionary_encode() for name, text in constant.items()},
     }
