@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import cramjam
-from aiokafka.codec import gzip_decode, lz4_decode, snappy_decode, zstd_decode
+from aiokafka.codec import gzip_decode, snappy_decode, zstd_decode
 from aiokafka.errors import UnsupportedCodecError
 from aiokafka.record.control_record import ABORT_MARKER, ControlRecord
 from aiokafka.record.default_records import DefaultRecordBatch
@@ -23,13 +23,14 @@ from fleetmeter_native import record_values
 
 from fleetmeter_jobs.errors import DamagedBatchError, JobError, TopicRefusedError
 from fleetmeter_jobs.record_batch import RecordBatch
+from fleetmeter_jobs.transport import lz4_frame
 from fleetmeter_jobs.transport.batch_header import HEADER_BYTES, BatchHeader, split_batches
 from fleetmeter_jobs.transport.binary_mode import is_binary_mode, to_structured
 
 _DECODERS: dict[int, Callable[[bytes], bytes]] = {
     DefaultRecordBatch.CODEC_GZIP: gzip_decode,
     DefaultRecordBatch.CODEC_SNAPPY: snappy_decode,
-    DefaultRecordBatch.CODEC_LZ4: lz4_decode,
+    DefaultRecordBatch.CODEC_LZ4: lz4_frame.decompress,
     DefaultRecordBatch.CODEC_ZSTD: zstd_decode,
 }
 _UNDECODABLE = (
