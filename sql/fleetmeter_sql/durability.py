@@ -35,8 +35,9 @@ DURABLE_TABLES: Final = (
     "usage_subjects",
     "position_changes",
 )
-"""Tables whose rows a later step takes for granted. Those for dedup have it from their migrations, always: what they
-hold is deleted from the ledger. Watermarks rise again by themselves."""
+"""Tables whose rows a later step takes for granted. Watermarks are none of them: they rise again by themselves."""
+ALWAYS_DURABLE_TABLES: Final = ("dedup_ids", "dedup_snapshots")
+"""Whatever the options say: what these hold is deleted from the ledger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class TableDurability:
 
 
 def read_durability(client: SqlClient, database: str) -> list[TableDurability]:
-    """What is in force for each durable table of the database that exists, in the order of `DURABLE_TABLES`."""
+    """What is in force for each durable table of the database that exists, those that are always durable last."""
     in_database(database)
     names = [*FSYNC_SETTINGS, FETCH_SETTING]
     of_server = {
@@ -74,7 +75,7 @@ def read_durability(client: SqlClient, database: str) -> list[TableDurability]:
     }
     return [
         TableDurability(name, tables[name][0], of_server | _own(tables[name][1], names))
-        for name in DURABLE_TABLES
+        for name in (*DURABLE_TABLES, *ALWAYS_DURABLE_TABLES)
         if name in tables
     ]
 
@@ -87,10 +88,11 @@ def set_durability(client: SqlClient, database: str, options: TableOptions) -> l
     """
     changed = []
     for found in read_durability(client, database):
-        if not (found.lacking if options.fsync else any(found.settings.values())):
+        fsync = options.fsync or found.table in ALWAYS_DURABLE_TABLES
+        if not (found.lacking if fsync else any(found.settings.values())):
             continue
         names = [*FSYNC_SETTINGS, *([FETCH_SETTING] if found.engine.startswith("Replicated") else [])]
-        values = ", ".join(f"{name} = {int(options.fsync)}" for name in names)
+        values = ", ".join(f"{name} = {int(fsync)}" for name in names)
         statement = options.render(f"ALTER TABLE {found.table} MODIFY SETTING {values}")
         client.command(statement, settings=in_database(database), use_database=False)
         changed.append(found.table)

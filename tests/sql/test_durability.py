@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from clickhouse_connect.driver.client import Client
 from fleetmeter_sql import TableOptions, migrate, read_durability, set_durability
-from fleetmeter_sql.durability import DURABLE_TABLES, FSYNC_SETTINGS
+from fleetmeter_sql.durability import ALWAYS_DURABLE_TABLES, DURABLE_TABLES, FSYNC_SETTINGS
 
 pytestmark = pytest.mark.clickhouse
 
@@ -22,21 +22,32 @@ def in_force(client: Client, table: str) -> dict[str, str]:
 
 def test_a_migrated_database_waits_for_the_disk_wherever_a_row_counts(clickhouse_client: Client, database: str) -> None:
     migrate(clickhouse_client, database)
-    for table in (*DURABLE_TABLES, "dedup_ids", "dedup_snapshots"):
+    everywhere = (*DURABLE_TABLES, *ALWAYS_DURABLE_TABLES)
+    for table in everywhere:
         assert in_force(clickhouse_client, table) == dict.fromkeys(FSYNC_SETTINGS, "1"), table
-    assert [found.lacking for found in read_durability(clickhouse_client, database)] == [[]] * len(DURABLE_TABLES)
+    found = {one.table: one.lacking for one in read_durability(clickhouse_client, database)}
+    assert found == {table: [] for table in everywhere}
     assert set_durability(clickhouse_client, database, TableOptions()) == [], "nothing to change"
 
 
 def test_it_can_be_switched_off_and_on_again_but_not_for_dedup(clickhouse_client: Client, database: str) -> None:
     migrate(clickhouse_client, database, options=TableOptions(fsync=False))
     assert in_force(clickhouse_client, "ledger") == {}
-    assert all(set(found.lacking) == set(FSYNC_SETTINGS) for found in read_durability(clickhouse_client, database))
+    lacking = {found.table: set(found.lacking) for found in read_durability(clickhouse_client, database)}
+    assert {table for table, names in lacking.items() if names == set(FSYNC_SETTINGS)} == set(DURABLE_TABLES)
+    assert {table for table, names in lacking.items() if not names} == set(ALWAYS_DURABLE_TABLES)
     assert in_force(clickhouse_client, "dedup_ids") == dict.fromkeys(FSYNC_SETTINGS, "1")
     migrate(clickhouse_client, database)
     assert in_force(clickhouse_client, "ledger") == dict.fromkeys(FSYNC_SETTINGS, "1")
     migrate(clickhouse_client, database, options=TableOptions(fsync=False))
     assert in_force(clickhouse_client, "ledger") == dict.fromkeys(FSYNC_SETTINGS, "0")
+
+
+def test_dedup_s_are_put_back_whatever_was_asked_for(clickhouse_client: Client, database: str) -> None:
+    migrate(clickhouse_client, database, options=TableOptions(fsync=False))
+    clickhouse_client.command("ALTER TABLE dedup_ids MODIFY SETTING fsync_after_insert = 0")
+    migrate(clickhouse_client, database, options=TableOptions(fsync=False))
+    assert in_force(clickhouse_client, "dedup_ids") == dict.fromkeys(FSYNC_SETTINGS, "1")
 
 
 def test_a_setting_that_somebody_took_away_is_named(clickhouse_client: Client, database: str) -> None:

@@ -17,7 +17,7 @@ import pytest
 from confluent_kafka import Producer
 from fleetmeter_doubles.worker_processes import Pipeline, eventually, new_pipeline
 from fleetmeter_local import RunningClickHouse, RunningKafka
-from fleetmeter_sql import migrate
+from fleetmeter_sql import TableOptions, migrate
 
 pytestmark = [pytest.mark.kafka, pytest.mark.clickhouse, pytest.mark.timeout(240)]
 
@@ -260,6 +260,22 @@ def test_what_is_broken_is_found_by_the_check_for_it(copy: Pipeline, check: str,
         breaking(client)
     found = problems(copy, check)
     assert any(line.startswith(f"{check}: ") and says in line for line in found), found
+
+
+def test_tables_that_don_t_wait_for_the_disk_on_purpose_are_a_note_but_dedup_s_are_not(copy: Pipeline) -> None:
+    with copy.client() as client:
+        migrate(client, copy.database, options=TableOptions(fsync=False))
+        asked = ("audit", "--only", "tables", "-s", "clickhouse_fsync=false")
+        code, found = command(copy, *asked)
+        assert code == 0, found
+        (note,) = found["checks"][0]["notes"]
+        assert "ledger" in note
+        assert "as FLEETMETER_CLICKHOUSE_FSYNC asks" in note
+        client.command("ALTER TABLE dedup_ids MODIFY SETTING fsync_part_directory = 0")
+        code, found = command(copy, *asked)
+        assert code == 1
+        (problem,) = found["checks"][0]["problems"]
+        assert problem.startswith("Inserts into dedup_ids don't wait for the disk (fsync_part_directory)")
 
 
 def test_views_that_somebody_replaced_are_rebuilt_and_equal_the_ledger_again(copy: Pipeline, counted: Pipeline) -> None:

@@ -7,6 +7,7 @@ from typing import Final
 
 from fleetmeter_sql import SqlError, pending_migrations, read_durability
 from fleetmeter_sql.client import SqlClient
+from fleetmeter_sql.durability import ALWAYS_DURABLE_TABLES
 
 from fleetmeter_jobs.audit.findings import Checked, Finding
 from fleetmeter_jobs.ledger.canary import LEAST_WINDOW
@@ -52,14 +53,23 @@ def check_tables(client: SqlClient, settings: Settings) -> Checked:
 
 def _durability(client: SqlClient, settings: Settings) -> tuple[str, list[Finding]]:
     tables = read_durability(client, settings.clickhouse_database)
-    lacking = [table for table in tables if table.lacking]
+    lacking = {table.table: table.lacking for table in tables if table.lacking}
     if not lacking:
         return f"fsync in {len(tables)} tables", []
-    names = ", ".join(table.table for table in lacking)
-    if settings.clickhouse_fsync:
-        missing = ", ".join(sorted({name for table in lacking for name in table.lacking}))
-        sentence = f"Inserts into {names} don't wait for the disk ({missing}): a power failure may lose commits."
-        return f"fsync lacks in {len(lacking)} tables", [Finding(sentence, "Run `fleetmeter migrate`.")]
-    sentence = f"Inserts into {names} don't wait for the disk, as FLEETMETER_CLICKHOUSE_FSYNC asks."
-    advice = "A power failure may lose commits, not only the newest ones; `fleetmeter audit` finds that afterwards."
-    return "no fsync", [Finding(sentence, advice, is_problem=False)]
+    wanted = {
+        name: what for name, what in lacking.items() if settings.clickhouse_fsync or name in ALWAYS_DURABLE_TABLES
+    }
+    unwanted = lacking.keys() - wanted.keys()
+    findings = []
+    if wanted:
+        missing = ", ".join(sorted({setting for what in wanted.values() for setting in what}))
+        sentence = (
+            f"Inserts into {', '.join(wanted)} don't wait for the disk ({missing}): a power failure may lose them."
+        )
+        findings.append(Finding(sentence, "Run `fleetmeter migrate`."))
+    if unwanted:
+        names = ", ".join(sorted(unwanted))
+        sentence = f"Inserts into {names} don't wait for the disk, as FLEETMETER_CLICKHOUSE_FSYNC asks."
+        advice = "A power failure may lose commits, not only the newest ones; `fleetmeter audit` finds that afterwards."
+        findings.append(Finding(sentence, advice, is_problem=False))
+    return f"fsync lacks in {len(lacking)} of {len(tables)} tables", findings

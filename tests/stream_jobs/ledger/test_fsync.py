@@ -14,7 +14,7 @@ import clickhouse_connect
 import pytest
 from fleetmeter_doubles import APPEND_TIME_MS, SampleLog
 from fleetmeter_doubles.tampered_parts import parts_folder
-from fleetmeter_jobs.ledger import ClickHouseStore, CommitContext, PartitionId, commit, ensure_position
+from fleetmeter_jobs.ledger import ClickHouseStore, CommitContext, Committed, PartitionId, commit, ensure_position
 from fleetmeter_jobs.ledger.position import table_partition_of
 from fleetmeter_local import RunningClickHouse
 from fleetmeter_sql import TableOptions, migrate
@@ -78,3 +78,28 @@ def test_a_commit_s_files_and_its_name_are_synced_before_the_answer(
     directories = {Path(path).name for path in synced if path.rstrip("/").rpartition("/")[0] == folder}
     assert any(name.startswith(f"{MONTH}_") for name in directories), "the part under its final name"
     assert folder in {path.rstrip("/") for path in synced}, "the folder in which it was renamed"
+
+
+def test_a_merged_part_is_synced_before_those_that_it_replaces_may_go(
+    clickhouse_factory: Callable[[], RunningClickHouse], tmp_path: Path
+) -> None:
+    server = clickhouse_factory()
+    with clickhouse_connect.get_client(host=server.host, port=server.port, username=server.user) as client:
+        migrate(client, "fleetmeter")
+        store = ClickHouseStore.connect(server.url, server.user, server.password, "fleetmeter")
+        context = CommitContext(now_ms=lambda: APPEND_TIME_MS)
+        position = ensure_position(store, PARTITION, LOG.start, "topic-id", APPEND_TIME_MS, context)
+        client.command("SYSTEM STOP MERGES fleetmeter.ledger")
+        for end in (30, 60):
+            outcome = commit(store, LOG.flush(position, end, f"until-{end}"), context)
+            assert isinstance(outcome, Committed)
+            position = outcome.position
+        assert server.pid is not None
+        with watched(server.pid, tmp_path / "strace") as let_go:
+            client.command("SYSTEM START MERGES fleetmeter.ledger")
+            client.command("OPTIMIZE TABLE fleetmeter.ledger FINAL")
+            synced = let_go()
+    folder = str(parts_folder(store)).rstrip("/")
+    merging = f"{folder}/tmp_merge_{MONTH}_"  # noqa: S108
+    merged = {Path(path).name for path in synced if path.startswith(merging)}
+    assert {"data.bin", "checksums.txt", "columns.txt"} <= merged, synced
