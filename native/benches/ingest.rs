@@ -20,6 +20,7 @@ fn core() -> Core {
         event_limit_bytes: 256 << 10,
         label_keys: vec!["team".to_owned()],
         label_sets_per_account_hour: 1000,
+        deduplicate: true,
     };
     Core::new(SPEC, &[7; 16], options).unwrap()
 }

@@ -29,6 +29,7 @@ fn main() {
         event_limit_bytes: 256 << 10,
         label_keys: Vec::new(),
         label_sets_per_account_hour: 1000,
+        deduplicate: !kind.ends_with("undeduplicated"),
     };
     let mut best = u128::MAX;
     for _ in 0..rounds {

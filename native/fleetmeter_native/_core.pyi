@@ -62,8 +62,11 @@ class Core:
         event_limit_bytes: int,
         label_keys: Sequence[str],
         label_sets_per_account_hour: int,
+        deduplicate: bool = True,
     ) -> Core:
         """`spec` is what `fleetmeter_schemas.native_spec()` gives, `hash_key` the 16 secret bytes of the ledger's ids.
+        `deduplicate=False` takes every valid event as new and remembers no id: it is there to measure what
+        deduplication costs, and no setting of a worker leads to it.
 
         ValueError says what is wrong with the spec, the key or a limit.
         """

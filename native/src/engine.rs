@@ -36,6 +36,8 @@ pub struct Options {
     pub event_limit_bytes: usize,
     pub label_keys: Vec<String>,
     pub label_sets_per_account_hour: u32,
+    /// False takes every valid event as new and remembers no id: to measure what deduplication costs, never to count.
+    pub deduplicate: bool,
 }
 
 /// What a flush takes out.
@@ -136,6 +138,7 @@ impl Core {
             latest_us,
             base_offset,
             append_day: (append_us / DAY_US).clamp(0, i64::from(u16::MAX)) as u16,
+            deduplicate: self.options.deduplicate,
         };
         let most = most_events(values);
         self.all_or_nothing(most, |core| ingest::run(&core.spec, &mut core.working, &mut core.pending, values, limits))

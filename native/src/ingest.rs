@@ -5,7 +5,7 @@ use std::cell::Cell;
 use crate::dedup::cold::{Maybe, Suspect};
 use crate::engine::{Pending, Working};
 use crate::error::CoreError;
-use crate::identity::IdentityHasher;
+use crate::identity::{Identity, IdentityHasher};
 use crate::judge::{Judge, Row, UNCODED};
 use crate::outcome::{Fact, Outcome, Payload, Rejected};
 use crate::prefetch::{CACHE_LINE, prefetch};
@@ -40,6 +40,8 @@ pub struct Limits {
     pub base_offset: u64,
     /// Days since 1970-01-01 of the records' append time.
     pub append_day: u16,
+    /// Whether ids decide what is new; if not, everything is.
+    pub deduplicate: bool,
 }
 
 /// A call under way.
@@ -209,7 +211,7 @@ impl Call<'_> {
             index: candidate.index,
             append_day: self.limits.append_day,
             event_type: candidate.event_type as u16,
-            identity: self.identities.identify(candidate.source, candidate.id),
+            identity: self.identity(candidate),
             account: self.account(candidate),
             time_us,
             unknown: candidate.unknown + dropped_labels,
@@ -219,6 +221,15 @@ impl Call<'_> {
         };
         self.stage.end(event.short, minute, staged);
         Ok(())
+    }
+
+    #[inline(always)]
+    fn identity(&mut self, candidate: &Candidate<'_>) -> Identity {
+        if self.limits.deduplicate {
+            self.identities.identify(candidate.source, candidate.id)
+        } else {
+            Identity::Foreign { fingerprint: 0 }
+        }
     }
 
     #[inline(always)]
@@ -254,10 +265,12 @@ impl Call<'_> {
     }
 
     fn apply_chunk(&mut self, first: usize, end: usize) {
-        for event in &self.stage.events[first..end] {
-            self.pending.dedup.prefetch(event.identity);
+        if self.limits.deduplicate {
+            for event in &self.stage.events[first..end] {
+                self.pending.dedup.prefetch(event.identity);
+            }
+            self.find_maybes(first, end);
         }
-        self.find_maybes(first, end);
         self.hashes.clear();
         for at in first..end {
             if self.judge_identity(at) == Verdict::New {

@@ -45,7 +45,7 @@ struct Core {
 #[pymethods]
 impl Core {
     #[new]
-    #[pyo3(signature = (spec, hash_key, *, horizon_us, future_us, record_limit_bytes, event_limit_bytes, label_keys, label_sets_per_account_hour))]
+    #[pyo3(signature = (spec, hash_key, *, horizon_us, future_us, record_limit_bytes, event_limit_bytes, label_keys, label_sets_per_account_hour, deduplicate=true))]
     #[expect(clippy::too_many_arguments, reason = "they are keyword arguments in Python")]
     fn new(
         spec: &[u8],
@@ -56,6 +56,7 @@ impl Core {
         event_limit_bytes: usize,
         label_keys: Vec<String>,
         label_sets_per_account_hour: u32,
+        deduplicate: bool,
     ) -> PyResult<Self> {
         let key = key_of(hash_key)?;
         let options = engine::Options {
@@ -65,6 +66,7 @@ impl Core {
             event_limit_bytes,
             label_keys,
             label_sets_per_account_hour,
+            deduplicate,
         };
         Ok(Core {
             inner: Mutex::new(engine::Core::new(spec, key, options)?),

@@ -21,7 +21,7 @@ from fleetmeter_bench.dedup_figures import dedup_figures
 from fleetmeter_bench.machine import machine
 from fleetmeter_bench.native_speed import native_speeds
 from fleetmeter_bench.parser_peers import parser_peers
-from fleetmeter_bench.pipeline import engines, timed_plain_faust, timed_worker
+from fleetmeter_bench.pipeline import engines, timed_plain_faust, timed_reading, timed_worker
 from fleetmeter_bench.screen import (
     away_line,
     client_table,
@@ -29,6 +29,7 @@ from fleetmeter_bench.screen import (
     native_table,
     parser_table,
     pipeline_table,
+    reading_line,
     show_machine,
 )
 from fleetmeter_bench.soak import soak
@@ -75,7 +76,7 @@ def main(arguments: list[str]) -> int:
         results["dedup"] = [dataclasses.asdict(one) for one in figures]
         console.print(dedup_table(figures))
     if "worker" in options.only:
-        results["worker"] = _pipeline(console, options.scale)
+        results["worker"] = _pipeline(console, options.scale, results["machine"]["cores"])
     if "client" in options.only:
         results["client"] = _client(console, options.scale)
     if options.json:
@@ -89,24 +90,29 @@ def _folder() -> Iterator[Path]:
         yield Path(name)
 
 
-def _pipeline(console: Console, scale: float) -> dict[str, Any]:
+def _pipeline(console: Console, scale: float, cores: int) -> dict[str, Any]:
     workers: list[tuple[str, EndToEnd]] = []
     with (
         tempfile.TemporaryDirectory(prefix="fleetmeter-bench-") as folder,
         console.status("Starting engines ...") as status,
-        engines(Path(folder)) as settings,
+        engines(Path(folder)) as running,
     ):
         first = None
         for format_, events in WORKER_EVENTS.items():
             status.update(f"A worker on {format_} ...")
-            of_topic, done = timed_worker(settings, format_, max(10_000, int(events * scale)))
+            of_topic, done = timed_worker(running, format_, max(10_000, int(events * scale)))
             workers.append((format_, done))
             first = first or of_topic
+        json_topic, json_records = first or running.settings, workers[0][1].records
+        status.update("The consumer alone ...")
+        reading = timed_reading(json_topic, json_records)
         status.update("Plain Faust ...")
-        plain = timed_plain_faust(first or settings, workers[0][1].events)
-    console.print(pipeline_table(workers, plain))
+        plain = timed_plain_faust(json_topic, json_records)
+    console.print(pipeline_table(workers, plain, cores))
+    console.print(reading_line(reading))
     return {
         "workers": {name: {**dataclasses.asdict(one), "events_per_s": one.events_per_s} for name, one in workers},
+        "reading": {**dataclasses.asdict(reading), "records_per_s": reading.records_per_s},
         "plain_faust": {**dataclasses.asdict(plain), "events_per_s": plain.events_per_s},
         "ratios": {name: one.events_per_s / plain.events_per_s for name, one in workers},
     }

@@ -30,6 +30,13 @@ def test_an_event_is_its_source_and_id(core: fleetmeter_native.Core, make_event:
     assert _ingest(core, [make_event("-1x", envelope={"source": "node"})]) == (1, 0)
 
 
+def test_a_core_that_only_measures_takes_everything_as_new(make_core: MakeCore, make_event: MakeEvent) -> None:
+    core = make_core(deduplicate=False)
+    events = [make_event("x"), make_event("x"), make_event(f"{ULID}-0"), make_event(f"{ULID}-0")]
+    assert _ingest(core, events) == (4, 0)
+    assert (core.stats()["foreign_ids"], core.stats()["sequenced_events"], core.flush().blob) == (0, 0, b"")
+
+
 def test_sequenced_ids_are_ranges_by_source_and_ulid(core: fleetmeter_native.Core, make_event: MakeEvent) -> None:
     sequence = list(range(500))
     random.Random(5).shuffle(sequence)

@@ -17,6 +17,7 @@ fn core() -> Core {
         event_limit_bytes: EVENT_LIMIT,
         label_keys: vec!["team".to_owned(), "app".to_owned()],
         label_sets_per_account_hour: 3,
+        deduplicate: true,
     };
     Core::new(SPEC, &[7; 16], options).unwrap()
 }

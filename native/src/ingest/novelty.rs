@@ -32,8 +32,15 @@ pub fn resolve(
 ) -> Result<Outcome, CoreError> {
     let Working { judge, stage, hashes, identities, suspects, maybes, .. } = working;
     let stages = pending.held.take_asked();
-    let limits =
-        Limits { record_bytes: 0, event_bytes: 0, earliest_us: 0, latest_us: 0, base_offset: 0, append_day: 0 };
+    let limits = Limits {
+        record_bytes: 0,
+        event_bytes: 0,
+        earliest_us: 0,
+        latest_us: 0,
+        base_offset: 0,
+        append_day: 0,
+        deduplicate: true,
+    };
     let mut call = Call {
         spec,
         judge,
@@ -95,6 +102,9 @@ impl Call<'_> {
 
     #[inline]
     fn verdict(&mut self, at: usize) -> Verdict {
+        if !self.limits.deduplicate {
+            return Verdict::New;
+        }
         let event = &self.stage.events[at];
         if let Identity::Foreign { fingerprint } = event.identity
             && let Some(verdict) = self.cold_verdict(at, fingerprint)

@@ -28,6 +28,8 @@ class NativeSpeed:
     bytes_an_event: float
     sequenced: Speed
     foreign: Speed
+    without: Speed
+    """The events of `sequenced`, by a core that does not deduplicate."""
     resent: Speed
     crowded: Speed | None
     """Foreign ids while the core knows many others; None if not asked for."""
@@ -44,6 +46,7 @@ def native_speeds(events: int, known_ids: int, seconds: float) -> Iterator[Nativ
             bytes_an_event=sum(map(len, sequenced)) / events,
             sequenced=speed(_new_events(format_, sequenced, events), seconds=seconds),
             foreign=speed(_new_events(format_, foreign, events), seconds=seconds),
+            without=speed(_new_events(format_, sequenced, events, deduplicate=False), seconds=seconds),
             resent=speed(_resent(format_, foreign, events), seconds=seconds),
             crowded=speed(_new_events(format_, foreign, events, crowd), seconds=seconds, most_runs=3)
             if crowd
@@ -51,8 +54,8 @@ def native_speeds(events: int, known_ids: int, seconds: float) -> Iterator[Nativ
         )
 
 
-def new_core() -> Core:
-    """A core with the defaults of a worker."""
+def new_core(*, deduplicate: bool = True) -> Core:
+    """A core with the defaults of a worker, which always deduplicates."""
     return Core(
         native_spec(),
         HASH_KEY,
@@ -62,16 +65,17 @@ def new_core() -> Core:
         event_limit_bytes=256 * 2**10,
         label_keys=["app", "environment", "experiment", "feature", "team"],
         label_sets_per_account_hour=1000,
+        deduplicate=deduplicate,
     )
 
 
 def _new_events(
-    format_: Format, values: list[bytes], events: int, crowd: bytes = b""
+    format_: Format, values: list[bytes], events: int, crowd: bytes = b"", *, deduplicate: bool = True
 ) -> Callable[[], Callable[[], int]]:
     calls = _calls(format_, values)
 
     def prepare() -> Callable[[], int]:
-        core = new_core()
+        core = new_core(deduplicate=deduplicate)
         if crowd:
             core.restore(crowd)
         return lambda: _ingest(core, calls, accepted=events)

@@ -18,12 +18,15 @@ from fleetmeter_local import ManagedProcess, start_clickhouse, start_kafka, star
 from fleetmeter_local.process import trouble_in
 from fleetmeter_sql.migrate import migrate
 
+from fleetmeter_bench.reading_speed import Reading, reading_speed
 from fleetmeter_bench.topics import fill_topic
 from fleetmeter_bench.worker_speed import EndToEnd, worker_speed
 from fleetmeter_bench.workload import Format
 
 PARTITIONS: Final = 4
 WORKER_LIMIT_S: Final = 120.0
+READINGS: Final = 3
+READING_LIMIT_S: Final = 60.0
 PLAIN_SECONDS: Final = 10.0
 PLAIN_LIMIT_S: Final = 90.0
 PLAIN_STOP_S: Final = 10.0
@@ -42,9 +45,19 @@ class PlainFaust:
         return self.events / self.seconds
 
 
+@dataclass(frozen=True)
+class Engines:
+    """Engines for the occasion."""
+
+    settings: Settings
+    """With their addresses."""
+    pids: dict[str, int]
+    """Their processes by name, of those that run on this machine as processes of ours."""
+
+
 @contextmanager
-def engines(folder: Path) -> Iterator[Settings]:
-    """Settings with the addresses of engines that live as long as the context, and migrated tables."""
+def engines(folder: Path) -> Iterator[Engines]:
+    """Engines that live as long as the context, with migrated tables."""
     with start_kafka(folder) as kafka, start_clickhouse(folder) as clickhouse:
         settings = Settings.load(
             kafka_bootstrap=kafka.bootstrap,
@@ -57,16 +70,24 @@ def engines(folder: Path) -> Iterator[Settings]:
         )
         with connect(settings) as client:
             migrate(client, settings.clickhouse_database)
-        yield settings
+        pids = {"Kafka": kafka.pid, "ClickHouse": clickhouse.pid}
+        yield Engines(settings, {name: pid for name, pid in pids.items() if pid is not None})
 
 
-def timed_worker(settings: Settings, format_: Format, events: int) -> tuple[Settings, EndToEnd]:
+def timed_worker(running: Engines, format_: Format, events: int) -> tuple[Settings, EndToEnd]:
     """Fill a topic with one wire format and time a worker on it; also the settings that name the topic."""
+    settings = running.settings
     name = f"bench-{format_.lower().replace(' ', '-')}"
     of_topic = settings.model_copy(update={"topic": name, "consumer_group": name})
     of_topic.model_fields_set.update({"topic", "consumer_group"})
     records = fill_topic(of_topic, format_, events)
-    return of_topic, worker_speed(of_topic, records, events, WORKER_LIMIT_S)
+    return of_topic, worker_speed(of_topic, records, events, WORKER_LIMIT_S, running.pids)
+
+
+def timed_reading(settings: Settings, records: int) -> Reading:
+    """The worker's consumer alone on the settings' topic; the best of `READINGS`, since the first one warms caches."""
+    readings = [reading_speed(settings, records, READING_LIMIT_S) for _ in range(READINGS)]
+    return max(readings, key=lambda one: one.records_per_s)
 
 
 def timed_plain_faust(settings: Settings, events: int) -> PlainFaust:

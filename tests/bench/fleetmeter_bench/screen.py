@@ -12,6 +12,7 @@ from fleetmeter_bench.dedup_figures import Figure
 from fleetmeter_bench.measure import Speed
 from fleetmeter_bench.native_speed import NativeSpeed
 from fleetmeter_bench.pipeline import PlainFaust
+from fleetmeter_bench.reading_speed import Reading
 from fleetmeter_bench.worker_speed import EndToEnd
 
 
@@ -40,15 +41,18 @@ def native_table(speeds: list[NativeSpeed], known_ids: int) -> Table:
     )
     table.add_column("wire format")
     table.add_column("bytes/event", justify="right")
-    heads = ["sequenced ids", "foreign ids", "all resent"]
+    heads = ["without dedup", "sequenced ids", "foreign ids", "all resent"]
     if known_ids:
         heads.append(f"foreign, {known_ids / 1e6:g} M known")
     for head in heads:
         table.add_column(head, justify="right")
     for one in speeds:
-        cells = [one.sequenced, one.foreign, one.resent, *([one.crowded] if one.crowded else [])]
+        cells = [one.without, one.sequenced, one.foreign, one.resent, *([one.crowded] if one.crowded else [])]
         table.add_row(one.format, f"{one.bytes_an_event:.0f}", *(rate(cell.median) for cell in cells))
-    table.caption = "Deduplication is always on: sequenced ids cost a range, foreign ids 128 bits each."
+    table.caption = (
+        "A worker always deduplicates: sequenced ids cost it a range, foreign ids 128 bits each. Without: the same "
+        "sequenced ids, to show what that costs."
+    )
     return table
 
 
@@ -79,28 +83,40 @@ def dedup_table(figures: list[Figure]) -> Table:
     return table
 
 
-def pipeline_table(workers: list[tuple[str, EndToEnd]], plain: PlainFaust) -> Table:
+def reading_line(reading: Reading) -> str:
+    """The consumer alone."""
+    return (
+        f"Out of Kafka alone: {rate(reading.records_per_s)} single JSON records as lean record batches "
+        f"({reading.payload_bytes / reading.seconds / 2**20:,.0f} MiB/s; {reading.processor_seconds:.2f} CPU s in "
+        f"{reading.seconds:.2f} s for {reading.records:,})."
+    )
+
+
+def pipeline_table(workers: list[tuple[str, EndToEnd]], plain: PlainFaust, cores: int) -> Table:
     """One worker from Kafka to the committed ledger, by wire format, and plain Faust on the first topic."""
     table = Table(title="One worker: Kafka to committed in ClickHouse", title_justify="left")
     table.add_column("records", no_wrap=True)
-    for head in ("events", "seconds", "commits", "records/s", "events/s", "events/CPU s", "x plain Faust"):
-        table.add_column(head, justify="right")
+    engines = list(workers[0][1].engine_seconds) if workers else []
+    heads = ("events", "seconds", "commits", "events/s", "x plain\nFaust", "events/\nCPU s")
+    for head in (*heads, *(f"CPU s\n{name}" for name in ("worker", *engines))):
+        table.add_column(head, justify="right", no_wrap=True)
     for name, one in workers:
         table.add_row(
             name,
             f"{one.events:,}",
             f"{one.seconds:.1f}",
             f"{one.commits}",
-            rate(one.records / one.seconds),
             rate(one.events_per_s),
-            rate(one.events / one.processor_seconds),
             f"{one.events_per_s / plain.events_per_s:.0f}",
+            rate(one.events / one.processor_seconds),
+            f"{one.processor_seconds:.1f}",
+            *(f"{one.engine_seconds[name]:.1f}" for name in engines),
         )
     table.add_section()
-    plain_rate = rate(plain.events_per_s)
-    table.add_row("plain Faust", f"{plain.events:,}", f"{plain.seconds:.1f}", "-", plain_rate, plain_rate, "", "1")
+    table.add_row("plain Faust", f"{plain.events:,}", f"{plain.seconds:.1f}", "-", rate(plain.events_per_s), "1", "")
     table.caption = (
-        "The broker and ClickHouse run on the same cores. Plain Faust reads the JSON topic with the stock transport "
+        f"The broker and ClickHouse share {cores} cores with it: events/s are what that allows, events/CPU s what the "
+        "worker itself costs. Plain Faust reads the JSON topic with the stock transport "
         "and adds up in a dict: no deduplication, nothing stored."
     )
     return table

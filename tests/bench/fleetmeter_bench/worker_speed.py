@@ -21,6 +21,7 @@ from fleetmeter_local.process import trouble_in
 
 POLL_S: Final = 0.01
 START_LIMIT_S: Final = 60.0
+_WORKER: Final = "worker"
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class EndToEnd:
     seconds: float
     processor_seconds: float
     """Processor time of the worker's process alone, on all cores, in the same span."""
+    engine_seconds: dict[str, float]
+    """The same of the engines, by name; without those that run elsewhere."""
     records: int
     events: int
     commits: int
@@ -40,8 +43,9 @@ class EndToEnd:
         return self.events / self.seconds
 
 
-def worker_speed(settings: Settings, records: int, events: int, limit_s: float) -> EndToEnd:
-    """Start a worker on a topic that is full already, and time it until all of it is committed.
+def worker_speed(settings: Settings, records: int, events: int, limit_s: float, engines: dict[str, int]) -> EndToEnd:
+    """Start a worker on a topic that is full already, and time it until all of it is committed. `engines` are the
+    processes, by name, whose processor time is told too.
 
     Raises `RuntimeError` if it takes longer than `limit_s` or the ledger has not counted every event once.
     """
@@ -54,7 +58,8 @@ def worker_speed(settings: Settings, records: int, events: int, limit_s: float) 
         env=environment_of(settings),
     )
     try:
-        seconds, processor_seconds = _times(process, ready_file, records, limit_s)
+        pids = {_WORKER: process.pid, **engines}
+        seconds, processor_seconds = _times(process, pids, ready_file, records, limit_s)
     except RuntimeError as error:
         raise RuntimeError(f"{error}. The worker's log says:\n{trouble_in(log_path)}") from error
     finally:
@@ -62,13 +67,16 @@ def worker_speed(settings: Settings, records: int, events: int, limit_s: float) 
     counted, commits = _ledger_totals(settings)
     if counted != {"records": records, "accepted": events, "duplicates": 0, "rejected": 0}:
         raise RuntimeError(f"the ledger says {counted}; {records} records with {events} events were sent")
-    return EndToEnd(seconds, processor_seconds, records, events, commits)
+    of_worker = processor_seconds.pop(_WORKER)
+    return EndToEnd(seconds, of_worker, processor_seconds, records, events, commits)
 
 
-def _times(process: ManagedProcess, ready_file: Path, records: int, limit_s: float) -> tuple[float, float]:
-    """Wall and processor seconds from the first partition's beginning to count to the last record's commit."""
+def _times(
+    process: ManagedProcess, pids: dict[str, int], ready_file: Path, records: int, limit_s: float
+) -> tuple[float, dict[str, float]]:
+    """Wall seconds, and each process's seconds, from the first partition's beginning to count to the last commit."""
     began = None
-    processor_began = 0.0
+    before: dict[str, float] = {}
     deadline = time.monotonic() + START_LIMIT_S
     while True:
         if not process.is_alive():
@@ -77,17 +85,17 @@ def _times(process: ManagedProcess, ready_file: Path, records: int, limit_s: flo
         now = time.monotonic()
         if began is None and any(one["state"] == "counting" for one in partitions):
             began, deadline = now, now + limit_s
-            processor_began = _processor_seconds(process)
+            before = _processor_seconds(pids)
         if began is not None and sum(one["next_offset"] or 0 for one in partitions) >= records:
-            return now - began, _processor_seconds(process) - processor_began
+            return now - began, {name: used - before[name] for name, used in _processor_seconds(pids).items()}
         if now > deadline:
             raise RuntimeError("the worker was not done in time")
         time.sleep(POLL_S)
 
 
-def _processor_seconds(process: ManagedProcess) -> float:
-    times = psutil.Process(process.pid).cpu_times()
-    return float(times.user + times.system)
+def _processor_seconds(pids: dict[str, int]) -> dict[str, float]:
+    times = {name: psutil.Process(pid).cpu_times() for name, pid in pids.items()}
+    return {name: float(one.user + one.system) for name, one in times.items()}
 
 
 def _partitions(ready_file: Path) -> list[dict[str, Any]]:
