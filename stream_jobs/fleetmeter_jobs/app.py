@@ -62,6 +62,8 @@ def build_app(settings: Settings) -> UsageApp:
         broker_rebalance_timeout=settings.session_timeout_s + settings.rebalance_limit_s,
         consumer_max_fetch_size=settings.fetch_limit_bytes,
         consumer_auto_offset_reset="none",
+        # A topic that comes back, or gets partitions, is shared out with the next look at the metadata, and no sooner.
+        consumer_metadata_max_age_ms=int(settings.recheck_interval_s * 1000),
         consumer_group_instance_id=settings.group_instance or "",
         stream_buffer_maxsize=_BUFFERED_FETCHES,
         stream_wait_empty=False,  # the processors end their work themselves, with a deadline

@@ -223,8 +223,8 @@ class Settings(AccessSettings):
         10.0,
         ge=0.05,
         le=3600,
-        description="A worker looks this often whether the topic was replaced, and a stopped partition whether its "
-        "cause is gone.",
+        description="A worker looks this often whether the topic was replaced or has more partitions, and a stopped "
+        "partition whether its cause is gone.",
     )
     rebalance_limit_s: float = Field(
         8.0,
