@@ -18,6 +18,7 @@ import pytest
 from clickhouse_connect.driver.client import Client
 from fleetmeter_local import RunningClickHouse, RunningKafka, start_clickhouse, start_kafka
 
+_TOLD = "told"
 _TRACE = pytest.StashKey[str | None]()
 
 
@@ -28,6 +29,28 @@ def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     config.stash[_TRACE] = os.environ.pop("FLEETMETER_TRACE", None)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What tests wanted to `tell`, whether they passed or not."""
+    reports = [report for of_kind in terminalreporter.stats.values() for report in of_kind]
+    told = [
+        text
+        for report in reports
+        if isinstance(report, pytest.TestReport) and report.when == "call"
+        for name, text in report.user_properties
+        if name == _TOLD
+    ]
+    if told:
+        terminalreporter.section("told by tests")
+    for text in told:
+        terminalreporter.line(str(text))
+
+
+@pytest.fixture
+def tell(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """`tell(sentence)` is printed at the end of the run, also when the test passed: a seed that was drawn."""
+    return lambda sentence: record_property(_TOLD, sentence)
 
 
 @pytest.fixture(scope="session")

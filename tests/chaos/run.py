@@ -14,13 +14,14 @@ import json
 import secrets
 import signal
 import sys
+import time
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
 from fleetmeter_chaos.campaign import Campaign, StateFile, Tally
 from fleetmeter_chaos.mutations import MUTATIONS
-from fleetmeter_chaos.screen import progress_bar, show_failure, summary_table
+from fleetmeter_chaos.screen import effects_table, progress_bar, show_failure, summary_table
 from fleetmeter_chaos.story import Story
 from rich.console import Console
 
@@ -37,8 +38,9 @@ def main(arguments: list[str]) -> int:
         console = Console(stderr=options.json, width=140)
     seed = secrets.randbelow(2**31) if options.seed is None else options.seed
     tally, seeds = _what_is_left(options, seed)
-    console.print(f"{len(seeds)} schedules from seed {seed}, {options.lanes} at a time")
-    campaign = Campaign(options.folder, seeds, lanes=options.lanes, mutation=options.mutate, keep=options.keep)
+    console.print(f"{len(seeds)} schedules from seed {seed}, {options.jobs} at a time")
+    already, began = len(tally.outcomes), time.monotonic()
+    campaign = Campaign(options.folder, seeds, jobs=options.jobs, mutation=options.mutate, keep=options.keep)
     interrupted = False
     with progress_bar(console) as bar, closing(campaign.outcomes()) as outcomes:
         task = bar.add_task("Schedules", total=len(seeds), failed=0)
@@ -54,7 +56,14 @@ def main(arguments: list[str]) -> int:
         except KeyboardInterrupt:
             interrupted = True
             bar.console.print("Interrupted: ending what runs. Go on later with --resume.")
+    taken_s = time.monotonic() - began
     console.print(summary_table(tally))
+    console.print(effects_table(tally))
+    console.print(
+        f"Seeds {seed} to {seed + options.schedules - 1}: {len(tally.outcomes)} schedules, {len(tally.failed)} failed, "
+        f"{len(tally.outcomes) - already} of them in {taken_s:,.0f} s, "
+        f"{(len(tally.outcomes) - already) * 60 / taken_s:.1f} a minute"
+    )
     if options.json:
         sys.stdout.write(json.dumps(_document(tally, seed), indent=2) + "\n")
     if interrupted:
@@ -92,6 +101,8 @@ def _document(tally: Tally, seed: int) -> dict[str, object]:
         "failed": [asdict(outcome) for outcome in tally.failed],
         "injected": tally.injected(),
         "survived": tally.survived(),
+        "effects": tally.effects(),
+        "bad_input": tally.bad_input(),
         "events": sum(outcome.events for outcome in tally.outcomes),
         "workers_started": sum(outcome.workers_started for outcome in tally.outcomes),
         "seconds": sum(outcome.seconds for outcome in tally.outcomes),
@@ -102,7 +113,7 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--schedules", type=int, default=20, help="how many (default 20)")
     parser.add_argument("--seed", type=int, help="of the first; a new one, printed, if not given")
-    parser.add_argument("--lanes", type=int, default=3, help="schedules at a time, each with its engines (default 3)")
+    parser.add_argument("--jobs", type=int, default=3, help="schedules at a time, each with engines (default 3)")
     parser.add_argument("--folder", type=Path, default=Path(".chaos"), help="keeps state and failures (default .chaos)")
     parser.add_argument(
         "--resume", action="store_true", help="leave out what the state file has; needs the same --seed"

@@ -40,6 +40,18 @@ class Tally:
         """How often in schedules that ended well."""
         return sum((Counter(one.faults) for one in self.outcomes if not one.problems), Counter())
 
+    def bad_input(self) -> Counter[str]:
+        """How much of what was in the logs beside good events."""
+        return sum((Counter(one.bad_input) for one in self.outcomes), Counter())
+
+    def effects(self) -> Counter[str]:
+        """How often the pipeline did what about it."""
+        return sum((Counter(one.effects) for one in self.outcomes), Counter())
+
+    def schedules_with_effect(self) -> Counter[str]:
+        """In how many schedules."""
+        return Counter(effect for one in self.outcomes for effect in one.effects)
+
     def schedules_with(self) -> Counter[str]:
         """In how many schedules."""
         return Counter(fault for one in self.outcomes for fault in one.faults)
@@ -75,14 +87,14 @@ class Campaign:
     schedules; to all of them, with `keep`."""
 
     def __init__(
-        self, folder: Path, seeds: Sequence[int], *, lanes: int, mutation: str = "", keep: bool = False
+        self, folder: Path, seeds: Sequence[int], *, jobs: int, mutation: str = "", keep: bool = False
     ) -> None:
         self.folder, self.mutation, self._keep = folder, mutation, keep
         self.state = StateFile(folder / "state.jsonl")
         self._seeds: queue.SimpleQueue[int] = queue.SimpleQueue()
         for seed in seeds:
             self._seeds.put(seed)
-        self._lanes = min(lanes, max(len(seeds), 1))
+        self._lanes = min(jobs, max(len(seeds), 1))
         self._stop = threading.Event()
         self._running: set[Schedule] = set()
         self._outcomes: queue.SimpleQueue[Outcome | BaseException | None] = queue.SimpleQueue()

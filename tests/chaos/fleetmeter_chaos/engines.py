@@ -19,12 +19,15 @@ from fleetmeter_chaos.broker_clock import BrokerClock
 
 
 class Engine:
-    """One engine under fire. Its methods may be called from any thread."""
+    """One engine under fire. Its methods may be called from any thread. The file has the pid of its present process,
+    for workers that strike it."""
 
-    def __init__(self, name: str, running: RunningEngine) -> None:
+    def __init__(self, name: str, running: RunningEngine, pid_file: Path) -> None:
         self.name = name
         self.running = running
+        self.pid_file = pid_file
         self._lock = threading.RLock()
+        self._write_pid()
 
     @property
     def pid(self) -> int:
@@ -46,6 +49,7 @@ class Engine:
         with self._lock:
             if not self.running.is_alive():
                 self.running.restart()
+                self._write_pid()
 
     def stop(self) -> None:
         """SIGSTOP: it hangs, its connections stay."""
@@ -56,6 +60,11 @@ class Engine:
         """SIGCONT."""
         if self.alive():
             os.kill(self.pid, signal.SIGCONT)
+
+    def _write_pid(self) -> None:
+        new = self.pid_file.with_suffix(".new")
+        new.write_text(str(self.pid), encoding="ascii")
+        new.replace(self.pid_file)
 
 
 class Engines:
@@ -71,7 +80,8 @@ class Engines:
         except BaseException:
             self._kafka.stop()
             raise
-        self.kafka, self.clickhouse = Engine("Kafka", self._kafka), Engine("ClickHouse", self._clickhouse)
+        self.kafka = Engine("Kafka", self._kafka, folder / "kafka.pid")
+        self.clickhouse = Engine("ClickHouse", self._clickhouse, folder / "clickhouse.pid")
         self.admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
 
     @property

@@ -44,6 +44,7 @@ class Fleet:
         """Set it to send more than the first few records."""
         self._sent = itertools.count()
         self._errors: list[BaseException] = []
+        self._errors_told: set[str] = set()
         shares: dict[Kind, list[Record]] = {kind: [] for kind in kinds}
         # A source's events stay with one producer: aborted ones must not be somebody else's duplicates.
         homes: dict[bytes, Kind] = {}
@@ -99,7 +100,10 @@ class Fleet:
         }
 
     def _on_error(self, error: Any) -> None:
-        self._story.tell("producer", error.str())
+        """Once of each kind: a client whose broker is away says so a hundred times a second."""
+        if error.name() not in self._errors_told:
+            self._errors_told.add(error.name())
+            self._story.tell("producer", error.str())
 
     def _send_until_acknowledged(self, options: dict[str, Any], share: Iterable[Record]) -> None:
         left = list(share)

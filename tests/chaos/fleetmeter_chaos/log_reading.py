@@ -38,9 +38,18 @@ class LogReader:
     """Reads whole topics, committed records only. One for many topics: connecting takes longer than reading."""
 
     def __init__(self, bootstrap: str) -> None:
-        self._consumer = Consumer(
+        self._bootstrap = bootstrap
+        self._consumer = self._connected()
+
+    def forget(self) -> None:
+        """A topic was made again: what a client knows of the old one (leader epochs) keeps it from the new one."""
+        self._consumer.close()
+        self._consumer = self._connected()
+
+    def _connected(self) -> Consumer:
+        return Consumer(
             {
-                "bootstrap.servers": bootstrap,
+                "bootstrap.servers": self._bootstrap,
                 "group.id": "chaos-log-reader",
                 "enable.auto.commit": False,
                 "enable.partition.eof": True,

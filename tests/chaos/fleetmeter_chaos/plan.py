@@ -10,7 +10,7 @@ from typing import Any
 from fleetmeter_chaos import fleet
 from fleetmeter_chaos.broker_clock import DAY_S
 from fleetmeter_chaos.faults import FAULTS
-from fleetmeter_chaos.strikes import BLOWS, POINTS, Strike
+from fleetmeter_chaos.strikes import BLOWS, COMMIT_POINTS, SEAL_POINTS, Strike
 
 SESSION_S = 1.5
 """A worker that Kafka has not heard from for so long loses its partitions."""
@@ -49,6 +49,10 @@ class Plan:
     insert_timeout_s: int
     window: int
     """Tokens that ClickHouse remembers; 0 for as many as the migrations say."""
+    chunk_ids: int
+    """Foreign ids with which a chunk is sealed; 0 for as many as the settings say: then only days make chunks."""
+    filter_limit_bytes: int | None
+    """Of a partition's filters, beyond which ids are looked up by the hour; None for as much as the settings say."""
     named_workers: bool
     """Whether workers have names in their group, and so keep their partitions over a quick restart."""
     recreate: bool
@@ -65,6 +69,7 @@ def draw_plan(seed: int) -> Plan:
     span_s = rng.uniform(1.2, 2.5)
     workers = rng.choice((1, 2, 2, 3, 4))
     window = rng.choice((0, 0, 0, 20, 50))
+    chunk_ids = rng.choice((0, 0, 12, 30))
     return Plan(
         seed=seed,
         partitions=rng.randint(1, 4),
@@ -74,12 +79,14 @@ def draw_plan(seed: int) -> Plan:
         producers=tuple(rng.sample(fleet.KINDS, rng.randint(1, 3))),
         flush_interval_s=rng.choice((0.05, 0.1, 0.2, 0.4)),
         flush_events=rng.choice((25, 60, 150, 500)),
-        strikes=tuple(_draw_strikes(rng) for _ in range(workers + 3)),
+        strikes=tuple(_draw_strikes(rng, sealing=chunk_ids > 0) for _ in range(workers + 3)),
         steps=_draw_steps(rng, span_s, _NOT_WITH_FEW_TOKENS if window else frozenset()),
         clock_shifts_s=tuple(_draw_clock(rng) for _ in range(workers + 3)),
         broker_ahead_s=rng.choice((0, 0, 0, 9, 30)) * DAY_S,
-        insert_timeout_s=rng.choice((1, 10, 10, 10)),
+        insert_timeout_s=rng.choice((3, 10, 10, 10)),
         window=window,
+        chunk_ids=chunk_ids,
+        filter_limit_bytes=rng.choice((None, None, 0, 200)),
         named_workers=rng.random() < 0.3,
         recreate=rng.random() < 0.08,
         from_the_start=rng.random() < 0.4,
@@ -87,11 +94,13 @@ def draw_plan(seed: int) -> Plan:
     )
 
 
-def _draw_strikes(rng: Random) -> tuple[Strike, ...]:
-    if rng.random() < 0.55:
+def _draw_strikes(rng: Random, *, sealing: bool) -> tuple[Strike, ...]:
+    if rng.random() < 0.45:
         return ()
-    blow = rng.choices(BLOWS, (5, 3, 2))[0]
-    return (Strike(rng.choice(POINTS), rng.choice((1, 1, 2, 3, 5, 8)), blow),)
+    blow = rng.choices(BLOWS, (5, 3, 2, 0.4))[0]
+    if sealing and rng.random() < 0.5:
+        return (Strike(rng.choice(SEAL_POINTS), rng.choice((1, 1, 2, 3)), blow),)
+    return (Strike(rng.choice(COMMIT_POINTS), rng.choice((1, 1, 2, 3, 5, 8)), blow),)
 
 
 def _draw_clock(rng: Random) -> tuple[float, ...]:
@@ -102,6 +111,6 @@ def _draw_clock(rng: Random) -> tuple[float, ...]:
 
 def _draw_steps(rng: Random, span_s: float, not_these: frozenset[str]) -> tuple[Step, ...]:
     weights = {name: fault.weight for name, fault in FAULTS.items() if name not in not_these}
-    names = rng.choices(list(weights), list(weights.values()), k=rng.randint(1, 5))
+    names = rng.choices(list(weights), list(weights.values()), k=rng.randint(2, 6))
     steps = [Step(rng.uniform(0.1, span_s), name, FAULTS[name].draw(rng)) for name in names]
     return tuple(sorted(steps, key=lambda step: step.at_s))

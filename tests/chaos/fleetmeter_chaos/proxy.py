@@ -132,8 +132,10 @@ class Proxy:
         async def end() -> None:
             for server in self._servers:
                 server.close()
-            for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+            for task in others:
                 task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
 
         self._wait_for(end())
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -153,8 +155,8 @@ class Proxy:
                     break
                 writer.write(answer)
                 await writer.drain()
-        except _BROKEN:
-            pass  # the worker has gone, or ClickHouse has: to the other side both look like a lost connection
+        except (*_BROKEN, asyncio.CancelledError):
+            pass  # the worker has gone, or ClickHouse has, or all ends: to the other side each is a lost connection
         finally:
             writer.close()
 

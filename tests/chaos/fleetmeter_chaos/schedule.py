@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from signal import SIGKILL
 from typing import Final
 
+from clickhouse_connect.driver.client import Client
 from confluent_kafka import KafkaException
 from fleetmeter_jobs.ledger.errors import StoreUnavailableError
+from fleetmeter_jobs.ledger.position import PartitionId
+from fleetmeter_native import blob_stats
 from fleetmeter_sql import migrate
 
 from fleetmeter_chaos.cargo import Cargo, load_cargo
@@ -27,6 +31,9 @@ from fleetmeter_chaos.workers import ForkClient
 
 LIMIT_S: Final = 60.0
 """For each phase after the faults; on a machine that is busy with other things a few seconds are usual."""
+_ASKED_EVERY_S: Final = 0.25
+"""Asking whether the log is drained costs both engines more than it costs to wait."""
+_NEXT_MONTH: Final = "log committed over a month's end"
 _EXPECTED_ENDS: Final = frozenset({0, 3, -SIGKILL})
 """Clean, unconfirmed, killed. Anything else is a worker that gave up by itself."""
 
@@ -42,6 +49,10 @@ class Outcome:
     events: int
     workers_started: int
     phases_s: dict[str, float] = field(default_factory=dict)
+    effects: dict[str, int] = field(default_factory=dict)
+    """What the pipeline did about the faults, and how often."""
+    bad_input: dict[str, int] = field(default_factory=dict)
+    """What the log held beside good events that come once."""
 
 
 class Schedule:
@@ -54,6 +65,7 @@ class Schedule:
         self.stage = Stage(plan, engines, forks, f"chaos_{uuid.uuid4().hex}", folder, mutation)
         self._reader = reader
         self._phases: dict[str, float] = {}
+        self._bad_input = Counter[str]()
         self._began = self._phase_began = time.monotonic()
 
     def run(self) -> Outcome:
@@ -81,6 +93,8 @@ class Schedule:
             self.plan.events,
             len(stage.workers),
             self._phases,
+            dict(stage.story.effects()),
+            dict(self._bad_input),
         )
 
     def _play(self) -> list[str]:
@@ -95,14 +109,25 @@ class Schedule:
             chapters.append(self._another_log(cargo))
         stage.end_workers(LIMIT_S)
         self._end_of("ending")
+        self._bad_input = sum((chapter.bad_input() for chapter in chapters), Counter())
         with self.engines.client(stage.name) as client:
-            problems = verdict(stage.store(), client, stage.name, chapters)
+            problems = verdict(stage.store(), client, stage.name, self.engines.bootstrap, chapters)
+            self._tell_of_months(client)
         self._end_of("verdict")
         return problems + [
             f"{worker.name} ended with {worker.exit_code}; see its log"
             for worker in stage.workers
             if worker.exit_code not in _EXPECTED_ENDS
         ]
+
+    def _tell_of_months(self, client: Client) -> None:
+        """Whether commits went on from one table partition to the next."""
+        ((months,),) = client.query(
+            "SELECT max(months) FROM (SELECT uniqExact(_partition_id) AS months FROM ledger "
+            "WHERE row_kind = 'marker' AND _partition_id != '0' GROUP BY topic, partition, epoch)"
+        ).result_rows
+        if months > 1:
+            self.stage.story.tell("campaign", f"a log was committed over {months} months", effect=_NEXT_MONTH)
 
     def _set_up(self) -> None:
         stage = self.stage
@@ -150,6 +175,7 @@ class Schedule:
             fleet.finish(LIMIT_S)
 
         recreate(stage, refill)
+        self._reader.forget()
         self._end_of("recreating")
         return self._drained(more, epoch=1)
 
@@ -173,11 +199,30 @@ class Schedule:
             positions = dict(rows)
             return all(positions.get(number, -1) == log.end for (_, number), log in ends.items())
 
-        stage.run_until(drained, LIMIT_S, "everything is counted")
+        stage.run_until(drained, LIMIT_S, "everything is counted", asked_every_s=_ASKED_EVERY_S)
+        if self.plan.chunk_ids:
+            stage.run_until(lambda: self._sealed(epoch), LIMIT_S, "full chunks of ids are sealed", _ASKED_EVERY_S)
         stage.mend_engines(LIMIT_S)
         chapter = Chapter(epoch, cargo, self._reader.read(stage.name, partitions, cargo))
         self._end_of("draining")
         return chapter
+
+    def _sealed(self, epoch: int) -> bool:
+        """Whether no more ids are left in the ledger than a chunk that grows may have."""
+        stage = self.stage
+        if any(worker.state == "stopped" for worker in stage.workers):
+            return False
+        store = stage.store()
+        try:
+            for number in range(self.plan.partitions):
+                partition = PartitionId(stage.name, number, epoch)
+                position = store.position(partition)
+                blobs = store.blobs(partition, position.next_offset) if position else ()
+                if sum(blob_stats(blob.data)["foreign_ids"] for blob in blobs) >= self.plan.chunk_ids:
+                    return False
+        except StoreUnavailableError:
+            return False
+        return True
 
     def _end_of(self, phase: str) -> None:
         now = time.monotonic()

@@ -44,6 +44,20 @@ def summary_table(tally: Tally) -> Table:
     return table
 
 
+def effects_table(tally: Tally) -> Table:
+    """What the pipeline did about them, and what else was in the logs."""
+    table = Table("what happened", title="What workers did about it, and what lay in the logs", title_style="bold")
+    for name in ("schedules with it", "times"):
+        table.add_column(name, justify="right")
+    effects, schedules = tally.effects(), tally.schedules_with_effect()
+    for effect in sorted(effects):
+        table.add_row(effect, f"{schedules[effect]:,}", f"{effects[effect]:,}")
+    table.add_section()
+    for kind, times in sorted(tally.bad_input().items()):
+        table.add_row(kind, f"{sum(kind in one.bad_input for one in tally.outcomes):,}", f"{times:,}")
+    return table
+
+
 def show_failure(console: Console, outcome: Outcome, entries: Sequence[Entry], folder: str) -> None:
     """The seed, what is wrong, and what happened, in order."""
     console.print(Text(f"Schedule {outcome.seed} failed:", "bold red"))

@@ -107,12 +107,16 @@ class Stage:
                 name=name,
                 ready_file=str(self.folder / f"{name}.json"),
                 story=str(self.story.path),
-                clickhouse_pid=self.engines.clickhouse.pid,
+                pid_files={
+                    "kill_clickhouse": str(self.engines.clickhouse.pid_file),
+                    "kill_broker": str(self.engines.kafka.pid_file),
+                },
                 strikes=_nth(self.plan.strikes, number) if not self._healing.is_set() else (),
                 clock_shifts_s=_nth(self.plan.clock_shifts_s, number),
                 prove_store=self.plan.prove_store and not number,
                 mutation=self._mutation,
                 settings=self._settings(port, place),
+                beyond_limits={"dedup_chunk_ids": self.plan.chunk_ids} if self.plan.chunk_ids else {},
             )
             worker = self._forks.start(life, self.folder / f"{name}.log")
             worker.place = place
@@ -141,6 +145,8 @@ class Stage:
             "recheck_interval_s": 0.5,
             "shutdown_limit_s": 3,
         }
+        if self.plan.filter_limit_bytes is not None:
+            settings["dedup_filter_limit_bytes"] = self.plan.filter_limit_bytes
         if self.plan.named_workers:
             settings["group_instance"] = f"place-{place}"
         return {name: str(value) for name, value in settings.items()}
@@ -154,10 +160,14 @@ class Stage:
         )
         self._parts = Path(folder)
 
-    def run_until(self, over: Callable[[], bool], limit_s: float, what: str) -> None:
+    def run_until(self, over: Callable[[], bool], limit_s: float, what: str, asked_every_s: float = 0.0) -> None:
         """Let things happen until it is over. Raises StuckError, which says what was waited for."""
-        deadline = time.monotonic() + limit_s
-        while not over():
+        deadline, asked_at = time.monotonic() + limit_s, float("-inf")
+        while True:
+            if time.monotonic() >= asked_at + asked_every_s:
+                if over():
+                    return
+                asked_at = time.monotonic()
             if self.interrupted.is_set():
                 raise StuckError("interrupted")
             if time.monotonic() > deadline:

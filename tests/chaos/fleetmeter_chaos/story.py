@@ -19,12 +19,14 @@ _now: Final = time.time
 
 @dataclass(frozen=True, slots=True, order=True)
 class Entry:
-    """One thing that happened: when (epoch seconds), to or by whom, what; and which injected fault it was, if any."""
+    """One thing that happened: when (epoch seconds), to or by whom, what; which injected fault it was, if any; and of
+    which kind, if the pipeline did something about faults."""
 
     at_s: float
     who: str
     what: str
     fault: str = ""
+    effect: str = ""
 
 
 class Story:
@@ -35,9 +37,9 @@ class Story:
         self.path = path
         self._lock = threading.Lock()
 
-    def tell(self, who: str, what: str, fault: str = "") -> None:
+    def tell(self, who: str, what: str, fault: str = "", effect: str = "") -> None:
         """Write down that something happens now."""
-        line = json.dumps([_now(), who, what, fault]) + "\n"
+        line = json.dumps([_now(), who, what, fault, effect]) + "\n"
         with self._lock:
             descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
             try:
@@ -54,6 +56,10 @@ class Story:
     def faults(self) -> Counter[str]:
         """How often each fault was injected."""
         return Counter(entry.fault for entry in self.entries() if entry.fault)
+
+    def effects(self) -> Counter[str]:
+        """How often the pipeline did what."""
+        return Counter(entry.effect for entry in self.entries() if entry.effect)
 
 
 _SHOWN: Final = 160

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Literal
 
 from fleetmeter_jobs.ledger.context import CommitObserver, HookPoint
@@ -14,15 +16,27 @@ from fleetmeter_jobs.ledger.errors import StoreUnavailableError
 
 from fleetmeter_chaos.story import Story
 
-POINTS: Final[tuple[HookPoint, ...]] = (
+COMMIT_POINTS: Final[tuple[HookPoint, ...]] = (
     "before_side_rows",
     "before_insert",
     "after_insert",
     "before_read_back",
     "before_ack",
 )
-Blow = Literal["kill", "stop", "kill_clickhouse"]
-BLOWS: Final[tuple[Blow, ...]] = ("kill", "stop", "kill_clickhouse")
+SEAL_POINTS: Final[tuple[HookPoint, ...]] = (
+    "before_ids",
+    "before_manifests",
+    "before_blobs_deleted",
+    "after_blobs_deleted",
+)
+Blow = Literal["kill", "stop", "kill_clickhouse", "kill_broker"]
+BLOWS: Final[tuple[Blow, ...]] = ("kill", "stop", "kill_clickhouse", "kill_broker")
+_STRUCK: Final[Mapping[Blow, str]] = {
+    "kill": "worker killed",
+    "stop": "worker stopped",
+    "kill_clickhouse": "ClickHouse killed",
+    "kill_broker": "broker killed",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +50,18 @@ class Strike:
     @property
     def fault(self) -> str:
         """Its name in the summary."""
-        what = {"kill": "worker killed", "stop": "worker stopped", "kill_clickhouse": "ClickHouse killed"}[self.blow]
-        return f"{what} {self.point.replace('_', ' ')}"
+        return f"{_STRUCK[self.blow]} {self.point.replace('_', ' ')}"
 
 
 class Striker:
-    """Counts the points that a worker comes to, over all its partitions, and strikes in that very moment."""
+    """Counts the points that a worker comes to, over all its partitions, and strikes in that very moment.
 
-    def __init__(self, strikes: Sequence[Strike], story: Story, worker: str, clickhouse_pid: int) -> None:
+    `pid_files` says where the pids of the engines are that blows can fall on."""
+
+    def __init__(self, strikes: Sequence[Strike], story: Story, worker: str, pid_files: Mapping[Blow, Path]) -> None:
         self._due = {(strike.point, strike.count): strike for strike in strikes}
-        self._came: dict[HookPoint, int] = dict.fromkeys(POINTS, 0)
-        self._story, self._worker, self._clickhouse_pid = story, worker, clickhouse_pid
+        self._came = Counter[HookPoint]()
+        self._story, self._worker, self._pid_files = story, worker, pid_files
         self._lock = threading.Lock()
 
     def at(self, point: HookPoint, label: str) -> None:
@@ -56,14 +71,15 @@ class Striker:
             strike = self._due.pop((point, self._came[point]), None)
             if strike is None:
                 return
-            self._story.tell(self._worker, f"{strike.fault} of {label}", strike.fault)
+            what = f"{strike.fault} of {label}"
             match strike.blow:
-                case "kill":
-                    os.kill(os.getpid(), signal.SIGKILL)
-                case "stop":
-                    os.kill(os.getpid(), signal.SIGSTOP)
-                case "kill_clickhouse":
-                    kill_if_there(self._clickhouse_pid)
+                case "kill" | "stop":
+                    # Told before: one that is dead can't.
+                    self._story.tell(self._worker, what, strike.fault)
+                    os.kill(os.getpid(), signal.SIGKILL if strike.blow == "kill" else signal.SIGSTOP)
+                case _:
+                    if killed(self._pid_files[strike.blow]):
+                        self._story.tell(self._worker, what, strike.fault)
 
 
 class StrikingObserver(CommitObserver):
@@ -77,17 +93,18 @@ class StrikingObserver(CommitObserver):
         self._inner.at(point, label)
 
     def failed(self, label: str, error: StoreUnavailableError) -> None:
-        self._story.tell(self._worker, f"{label}: {error}")
+        self._story.tell(self._worker, f"{label}: {error}", effect="commit tried again")
         self._inner.failed(label, error)
 
     def ghost(self, label: str) -> None:
-        self._story.tell(self._worker, f"{label} is a ghost: raising the attempt")
+        self._story.tell(self._worker, f"{label} is a ghost: raising the attempt", effect="attempt raised")
         self._inner.ghost(label)
 
 
-def kill_if_there(pid: int) -> None:
-    """kill -9 of a process that may be gone already."""
+def killed(pid_file: Path) -> bool:
+    """kill -9 of the process that the file names; False if it was dead already."""
     try:
-        os.kill(pid, signal.SIGKILL)
+        os.kill(int(pid_file.read_text(encoding="ascii")), signal.SIGKILL)
     except ProcessLookupError:
-        return
+        return False
+    return True

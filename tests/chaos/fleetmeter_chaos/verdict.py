@@ -8,11 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from clickhouse_connect.driver.client import Client
+from fleetmeter_jobs.audit import AuditContext, run_checks
 from fleetmeter_jobs.ledger.clickhouse_store import ClickHouseStore
 from fleetmeter_jobs.ledger.position import Counts, PartitionId
-from fleetmeter_jobs.reconcile import describe, reconcile
+from fleetmeter_jobs.reconcile import reconcile
+from fleetmeter_jobs.settings import Settings
 from fleetmeter_jobs.usage import usage
 from fleetmeter_producers.simulator import verify_oracle
+from fleetmeter_producers.simulator.planned import Broken
+from fleetmeter_schemas.reasons import Reason
 
 from fleetmeter_chaos.cargo import Cargo
 from fleetmeter_chaos.identities import identities_wrong
@@ -20,6 +24,7 @@ from fleetmeter_chaos.log_reading import Log
 
 _GROUP = ("account_id", "model", "generation_mode", "event_type")
 _SHOWN = 5
+_AUDITED = ("positions", "chain", "arithmetic", "strays", "derived")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +35,30 @@ class Chapter:
     cargo: Cargo
     logs: Mapping[int, Log]
 
+    def bad_input(self) -> Counter[str]:
+        """What the log holds beside good events that come once."""
+        logs = self.logs.values()
+        items = [item for log in logs for _, record, _ in log.records for item in record.items]
+        reasons = Counter(item.reason for item in items if isinstance(item, Broken))
+        good = [log.good for log in logs]
+        return +Counter(
+            {
+                "over-large record": reasons[Reason.TOO_LARGE],
+                "malformed event": reasons.total() - reasons[Reason.TOO_LARGE],
+                "event repeated in the log": sum(each.total() - len(each) for each in good),
+                "control or aborted offset": sum(log.ends.end - log.ends.start - len(log.records) for log in logs),
+            }
+        )
 
-def verdict(store: ClickHouseStore, client: Client, topic: str, chapters: Sequence[Chapter]) -> list[str]:
+
+def verdict(
+    store: ClickHouseStore, client: Client, topic: str, bootstrap: str, chapters: Sequence[Chapter]
+) -> list[str]:
     """Everything that is wrong, in sentences; nothing if every event was counted exactly once.
 
     Call it when nothing runs any more: no worker, no producer, no request on its way.
     """
-    problems = list(_audit_wrong(store, topic, chapters[-1].logs))
+    problems = list(_audit_wrong(store, client, topic, bootstrap, chapters[-1].logs))
     problems += _totals_wrong(client, chapters[-1].cargo)
     known: dict[int, set[int]] = {}
     for chapter in chapters:
@@ -62,11 +84,24 @@ def _broker_kept_its_word(cargo: Cargo, logs: Mapping[int, Log]) -> Iterator[str
         yield f"{len(split)} events lie in several partitions: {_some(split)}"
 
 
-def _audit_wrong(store: ClickHouseStore, topic: str, logs: Mapping[int, Log]) -> Iterator[str]:
+def _audit_wrong(
+    store: ClickHouseStore, client: Client, topic: str, bootstrap: str, logs: Mapping[int, Log]
+) -> Iterator[str]:
+    """What `fleetmeter reconcile` and `fleetmeter audit` say. Not the audit of identities: they are asked for more
+    below; not that of completeness: it takes a broker's clock that is ahead for an error, as it should."""
     report = reconcile(store, lambda: {(topic, number): log.ends for number, log in logs.items()})
-    yield from describe(report)
     if report.total.pending:
         yield f"{report.total.pending} offsets were never counted"
+    context = AuditContext(
+        settings=Settings.load(kafka_bootstrap=bootstrap, topic=topic),
+        store=store,
+        client=client,
+        reconcile=lambda: report,
+        restore=lambda partition, _position: partition,
+        progress=lambda _what: None,
+    )
+    for checked in run_checks(context, _AUDITED):
+        yield from (f"audit: {finding}" for finding in checked.findings if finding.is_problem)
 
 
 def _totals_wrong(client: Client, cargo: Cargo) -> Iterator[str]:
@@ -109,7 +144,7 @@ def _counts_wrong(store: ClickHouseStore, topic: str, chapter: Chapter, known: d
     for number, log in chapter.logs.items():
         good, broken, before = log.good, log.broken.total(), known.setdefault(number, set())
         new = len(good.keys() - before)
-        before |= good.keys()
+        before.update(good)
         position = store.position(PartitionId(topic, number, chapter.epoch))
         found = position.totals if position else Counts()
         must = {

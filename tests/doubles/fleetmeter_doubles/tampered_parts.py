@@ -73,6 +73,10 @@ class TamperedParts:
         )
         assert self._tracer.stderr is not None
         said = self._tracer.stderr.readline()
+        while (
+            "Requested path" in said
+        ):  # parts that an insert left behind are there already, which is worth a word to it
+            said = self._tracer.stderr.readline()
         if "attached" not in said:
             self._tracer.wait(10)
             raise TamperingError(f"strace may not attach here: {said.strip()}")
