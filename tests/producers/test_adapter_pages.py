@@ -41,3 +41,9 @@ def test_diffusion(run_page: Any) -> None:
     assert 12 <= event["denoising_steps"] == event["function_evaluations"] <= 96
     assert "emitted " in printed
     assert "'reasoning_tokens': 120" in printed
+
+
+def test_providers(run_page: Any) -> None:
+    events, printed = run_page("providers.md")
+    assert events == []
+    assert printed.split() == ["2003", "2000", "12"]
