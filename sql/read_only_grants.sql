@@ -13,6 +13,7 @@ GRANT SELECT ON fleetmeter.usage_facts TO fleetmeter_reader;
 GRANT SELECT ON fleetmeter.usage_estimates TO fleetmeter_reader;
 GRANT SELECT ON fleetmeter.usage_adjustments TO fleetmeter_reader;
 GRANT SELECT ON fleetmeter.position_changes TO fleetmeter_reader;
+GRANT SELECT ON fleetmeter.partition_growth TO fleetmeter_reader;
 GRANT SELECT ON fleetmeter.schema_migrations TO fleetmeter_reader;
 
 -- The views run with the rights of who asks, so their tables are needed too; not the identities in the blobs.

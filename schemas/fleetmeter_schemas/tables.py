@@ -235,7 +235,11 @@ POSITION_CHANGES: Final = Table(
     (
         Column("nonce", "String", "Name of the decision; the ledger's marker carries it if the decision took effect."),
         *_WHERE,
-        Column("kind", LOW, "What was decided, skip (offsets were left out) or new_epoch (another log was begun)."),
+        Column(
+            "kind",
+            LOW,
+            "What was decided, skip (offsets were left out), new_epoch (another log was begun) or a step of grow.",
+        ),
         Column("from_offset", "UInt64", "Position before."),
         Column("to_epoch", "UInt32", "Log epoch after."),
         Column("to_offset", "UInt64", "Position after."),
@@ -247,6 +251,22 @@ POSITION_CHANGES: Final = Table(
         Column("who", "String", "Who decided."),
         Column("reason", "String", "Why, in their words."),
         Column("decided_at", "DateTime64(3, 'UTC')", "When."),
+    ),
+)
+PARTITION_GROWTH: Final = Table(
+    "partition_growth",
+    (
+        Column("topic", LOW, "Kafka topic that got more partitions."),
+        Column("growth", "String", "Name of the growth, under which its steps and decisions belong together."),
+        Column("step", LOW, "What this row is about: planned, grown (the partitions are there) or grow_settled."),
+        Column("nonce", "String", "Settled: name of the decision; the ledger's marker carries it if this is the one."),
+        Column("topic_id", "String", "Kafka's id of the topic."),
+        Column("old_partitions", "UInt32", "Partitions before."),
+        Column("new_partitions", "UInt32", "Partitions after."),
+        Column("settle_s", "UInt32", "How long producers may take to learn of the new partitions, in seconds."),
+        Column("ends", "Array(UInt64)", "Settled: where each partition's log ended then, by partition."),
+        Column("who", "String", "Who did it."),
+        Column("at", "DateTime64(3, 'UTC')", "When."),
     ),
 )
 
@@ -263,5 +283,6 @@ TABLES: Final = {
         DEDUP_IDS,
         DEDUP_SNAPSHOTS,
         POSITION_CHANGES,
+        PARTITION_GROWTH,
     )
 }

@@ -34,6 +34,7 @@ DURABLE_TABLES: Final = (
     "usage_adjustments",
     "usage_subjects",
     "position_changes",
+    "partition_growth",
 )
 """Tables whose rows a later step takes for granted. Watermarks are none of them: they rise again by themselves."""
 ALWAYS_DURABLE_TABLES: Final = ("dedup_ids", "dedup_snapshots")

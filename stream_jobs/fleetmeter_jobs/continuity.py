@@ -9,14 +9,17 @@ from fleetmeter_jobs.errors import OffsetGapError
 from fleetmeter_jobs.record_batch import RecordBatch
 
 
-def continue_from(position: int, batches: Iterable[RecordBatch]) -> list[RecordBatch]:
-    """The batches that follow `position`, without what lies before it; together they have no gap.
+def continue_from(position: int, batches: Iterable[RecordBatch], end: int | None = None) -> list[RecordBatch]:
+    """The batches that follow `position`, without what lies before it, and begin before `end`; together they have no
+    gap.
 
     Raises OffsetGapError when a batch begins after the point where the one before ended, or does not account for every
     offset that it spans. Nothing of the call should be counted then.
     """
     following: list[RecordBatch] = []
     for batch in batches:
+        if end is not None and position >= end:
+            break
         if batch.missing:
             raise OffsetGapError(
                 f"the record batch {batch.base_offset}..{batch.next_offset} has only {len(batch.values)} of "

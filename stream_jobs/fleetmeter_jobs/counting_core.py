@@ -11,8 +11,8 @@ from fleetmeter_jobs.errors import CoreMissingError
 from fleetmeter_jobs.ledger.dedup.native import Native
 from fleetmeter_jobs.settings import Settings
 
-_DAY_US = 86_400_000_000
-_SECOND_US = 1_000_000
+DAY_US = 86_400_000_000
+SECOND_US = 1_000_000
 
 
 def new_core(settings: Settings, hash_key: bytes) -> Any:
@@ -20,8 +20,8 @@ def new_core(settings: Settings, hash_key: bytes) -> Any:
     return _native_module().Core(
         _spec(),
         hash_key,
-        horizon_us=settings.horizon_days * _DAY_US,
-        future_us=settings.future_limit_s * _SECOND_US,
+        horizon_us=settings.horizon_days * DAY_US,
+        future_us=settings.future_limit_s * SECOND_US,
         record_limit_bytes=settings.record_limit_bytes,
         event_limit_bytes=settings.event_limit_bytes,
         label_keys=settings.label_keys,

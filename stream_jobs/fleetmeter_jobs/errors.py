@@ -7,6 +7,8 @@
     ├── TopicMissingError          kafka      retryable: there is no such topic (yet)
     ├── TopicReplacedError         kafka      retryable: another topic has the name now; the next look says what to do
     ├── TopicRefusedError          kafka      the topic can't be counted exactly as it is configured
+    ├── PartitionsAddedError       kafka      the topic has partitions that nobody told the ledger of
+    ├── PartitionGrowingError      kafka      retryable: partitions are being added, and this one waits for its turn
     ├── LogMismatchError           kafka      the ledger's position and the Kafka log don't belong together
     ├── OffsetGapError             kafka      offsets are missing inside the log
     ├── DamagedBatchError          kafka      a record batch that can't be decoded
@@ -79,6 +81,21 @@ class TopicRefusedError(JobError):
 
     domain: ClassVar[Domain] = "kafka"
     mendable: ClassVar[bool] = True
+
+
+class PartitionsAddedError(JobError):
+    """The topic has partitions that nobody told the ledger of: sources have moved between logs, and what is sent again
+    could be counted twice. `fleetmeter topic grow` makes up for it."""
+
+    domain: ClassVar[Domain] = "kafka"
+    mendable: ClassVar[bool] = True
+
+
+class PartitionGrowingError(JobError):
+    """Partitions are being added to the topic, and this one has to wait until others have come far enough."""
+
+    domain: ClassVar[Domain] = "kafka"
+    retryable: ClassVar[bool] = True
 
 
 class LogMismatchError(JobError):

@@ -96,11 +96,16 @@ def refuse_unfit(topic: KafkaTopic, bootstrap: str) -> None:
         )
 
 
-def countable_topic_id(access: KafkaAccess, name: str) -> str:
-    """The id of a topic that may be counted; raises as `describe_topic` and `refuse_unfit`."""
+def countable_topic(access: KafkaAccess, name: str) -> KafkaTopic:
+    """A topic that may be counted; raises as `describe_topic` and `refuse_unfit`."""
     topic = describe_topic(access, name)
     refuse_unfit(topic, access.bootstrap)
-    return topic.topic_id
+    return topic
+
+
+def countable_topic_id(access: KafkaAccess, name: str) -> str:
+    """The id of a topic that may be counted; raises as `describe_topic` and `refuse_unfit`."""
+    return countable_topic(access, name).topic_id
 
 
 def _raise_for_topic(bootstrap: str, name: str, error: KafkaException) -> None:

@@ -15,10 +15,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from fleetmeter_jobs.counting_core import dedup_native, new_core
+from fleetmeter_jobs.counting_core import DAY_US, SECOND_US, dedup_native, new_core
 from fleetmeter_jobs.errors import CountingError, JobError, KafkaUnavailableError, TopicReplacedError
 from fleetmeter_jobs.ledger.commit import Commit, Committed, Lost, commit
 from fleetmeter_jobs.ledger.context import CommitContext, CommitObserver, HookPoint
+from fleetmeter_jobs.ledger.dedup.chain import is_remembered
 from fleetmeter_jobs.ledger.dedup.chunks import Chunk, CutRule
 from fleetmeter_jobs.ledger.dedup.expiry import forget_before
 from fleetmeter_jobs.ledger.dedup.housekeeping import Kept, keep
@@ -26,8 +27,10 @@ from fleetmeter_jobs.ledger.dedup.manifest import Manifest
 from fleetmeter_jobs.ledger.dedup.native import Native
 from fleetmeter_jobs.ledger.dedup.restore import Restored, restore
 from fleetmeter_jobs.ledger.dedup.store import DedupStore
-from fleetmeter_jobs.ledger.errors import StoreUnavailableError
+from fleetmeter_jobs.ledger.errors import DedupMovedError, StoreUnavailableError
 from fleetmeter_jobs.ledger.first_commit import ensure_hash_key, ensure_position
+from fleetmeter_jobs.ledger.growth import inherited_epochs, read_topology
+from fleetmeter_jobs.ledger.growth_section import enter
 from fleetmeter_jobs.ledger.position import Counts, PartitionId, Position
 from fleetmeter_jobs.ledger.retry import Backoff, Cancel, pause, until_answered
 from fleetmeter_jobs.ledger.side_rows import fact_rows, quarantine_rows, subject_rows, watermark_rows
@@ -63,6 +66,8 @@ class PartitionLedger:
         self._topic_id, self._topic_id_now = topic_id, topic_id_now or topic_id
         self._native = native
         self._new_event, self._cancel = new_event, new_event()
+        self.section_end: int | None = None
+        """Where the partition has to stop and begin again, if partitions are being added; see `ledger.growth`."""
         self.trouble: JobError | None = None
         """Why ClickHouse, or Kafka, is being waited for now, if it is."""
         self._context = CommitContext(
@@ -78,15 +83,20 @@ class PartitionLedger:
         return self._topic_id()
 
     def open(self, log_start: int, topic_id: str) -> Position:
-        """The committed position in the newest log epoch; the first time, the log's start is committed as such."""
+        """The committed position in the newest log epoch; the first time, the log's start is committed as such.
+
+        Raises PartitionGrowingError while partitions are being added and it is not this one's turn.
+        """
         # What follows waits without a word, so that this one raises while nobody answers.
         epochs = self._store.epochs(self.partition.topic, self.partition.partition)
         if epochs:
             self.partition = epochs[-1][0]
         try:
-            return ensure_position(
+            position = ensure_position(
                 self._store, self.partition, log_start, topic_id, self._context.now_ms(), self._context
             )
+            self.partition, position, self.section_end = enter(self._store, self.partition, position, self._context)
+            return position
         finally:
             self.trouble = None
 
@@ -95,6 +105,8 @@ class PartitionLedger:
         self._store.hash_key()  # as above
         hash_key = ensure_hash_key(self._store, self._context)
         settings = self._settings
+        memory_us = settings.horizon_days * DAY_US + settings.future_limit_s * SECOND_US
+        topology = read_topology(self._store, self.partition.topic)
         return restore(
             self._store,
             partial(self._core, settings, hash_key),
@@ -103,6 +115,7 @@ class PartitionLedger:
             position,
             CutRule(settings.dedup_chunk_ids, settings.dedup_chunk_limit_bytes),
             settings.dedup_filter_limit_bytes,
+            inherited_epochs(self._store, topology, self.partition, position, memory_us),
         )
 
     def blob_stats(self, blob: bytes) -> Mapping[str, int]:
@@ -110,29 +123,41 @@ class PartitionLedger:
         return self._native().blob_stats(blob)
 
     def look_up(self, asked: Sequence[tuple[Manifest, bytes]], cancel: Cancel) -> bytes:
-        """Which of the fingerprints are known in the chunks beside which they stand, asked until the store answers."""
+        """Which of the fingerprints are known in the chunks beside which they stand, asked until the store answers.
+
+        Raises DedupMovedError when another partition, whose chunk it is, has forgotten it meanwhile: its log may be
+        days ahead of this one, where such events are not too old yet. Read again, the chunk leaves a floor.
+        """
         try:
-            return b"".join(
-                until_answered(
-                    partial(
-                        self._store.known_ids, chunk.partition, chunk.first_offset, chunk.next_offset, fingerprints
-                    ),
-                    cancel,
-                    self._context.backoff,
-                    f"looking up ids in {chunk}",
-                    partial(self._context.observer.failed, str(chunk)),
-                )
-                for chunk, fingerprints in asked
-            )
+            return b"".join(self._known(chunk, fingerprints, cancel) for chunk, fingerprints in asked)
         finally:
             self.trouble = None
+
+    def _known(self, chunk: Manifest, fingerprints: bytes, cancel: Cancel) -> bytes:
+        def ask() -> bytes:
+            known = self._store.known_ids(chunk.partition, chunk.first_offset, chunk.next_offset, fingerprints)
+            # In this order: what is remembered afterwards was there when it was asked.
+            if chunk.partition.partition != self.partition.partition and not is_remembered(
+                self._store.manifests(chunk.partition), chunk
+            ):
+                raise DedupMovedError(f"{chunk} was forgotten by the worker of its partition")
+            return known
+
+        return until_answered(
+            ask,
+            cancel,
+            self._context.backoff,
+            f"looking up ids in {chunk}",
+            partial(self._context.observer.failed, str(chunk)),
+        )
 
     def keep(self, chunk: Chunk, log_starts: Mapping[PartitionId, int], newest_append_us: int, cancel: Cancel) -> Kept:
         """Seal a chunk and let expire what is too old for the log as it is now. See `ledger.dedup.housekeeping`."""
         context = replace(self._context, cancel=cancel)
         before = forget_before(newest_append_us, self._settings.horizon_days, self._settings.future_limit_s)
         hash_key = ensure_hash_key(self._store, context)
-        return keep(self._store, self._native(), hash_key, chunk, log_starts, before, context)
+        counted = self.partition.partition
+        return keep(self._store, self._native(), hash_key, chunk, log_starts, counted, before, context)
 
     def commit(self, previous: Position, pending: Pending, flush: Any, topic_id: str) -> Committed | Lost:
         """Commit one flush with its side rows, if it was read from the topic with this id.

@@ -72,10 +72,13 @@ class Partitions:
         if tp in self._assigned:
             self._processors[tp].offer(fetch, acknowledge)
 
-    def look_again(self, why: str, *, unless: str | None = None) -> None:
-        """Let every partition begin again, but those that count the topic of the id `unless`."""
+    def look_again(
+        self, why: str, *, unless: str | None = None, where: Callable[[int], bool] = lambda _partition: True
+    ) -> None:
+        """Let every partition `where` that holds begin again, but those that count the topic of the id `unless`."""
         for tp in self._assigned:
-            self._processors[tp].look_again(why, unless=unless)
+            if where(tp.partition):
+                self._processors[tp].look_again(why, unless=unless)
 
     def statuses(self) -> dict[int, PartitionStatus]:
         """By Kafka partition, of those assigned."""

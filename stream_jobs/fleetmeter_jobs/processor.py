@@ -28,7 +28,7 @@ from faust.types import TP
 from fleetmeter_jobs.continuity import continue_from
 from fleetmeter_jobs.counted_log import CountedLog
 from fleetmeter_jobs.dedup_memory import DedupMemory
-from fleetmeter_jobs.errors import JobError, OffsetGapError
+from fleetmeter_jobs.errors import JobError, OffsetGapError, PartitionGrowingError
 from fleetmeter_jobs.flight import Landed, fly
 from fleetmeter_jobs.idle_watermark import IdleWatermark
 from fleetmeter_jobs.ledger.commit import Lost
@@ -37,7 +37,7 @@ from fleetmeter_jobs.ledger.position import PartitionId, Position
 from fleetmeter_jobs.ledger.retry import Backoff
 from fleetmeter_jobs.partition_status import PartitionStatus, State
 from fleetmeter_jobs.pending import Pending
-from fleetmeter_jobs.processor_seams import Acknowledge, Ledger, Limits, Log, Observer
+from fleetmeter_jobs.processor_seams import Acknowledge, Admit, Ledger, Limits, Log, Observer
 from fleetmeter_jobs.record_batch import Fetch
 from fleetmeter_jobs.threads import Threads
 
@@ -63,13 +63,14 @@ class Processor:
         threads: Threads,
         observer: Observer | None = None,
         clock: Callable[[], float] = time.monotonic,
+        admit: Admit | None = None,
     ) -> None:
         self._status = PartitionStatus()
         self._tp = TP(ledger.partition.topic, ledger.partition.partition)
         self._ledger, self._kafka, self._limits, self._threads = ledger, kafka, limits, threads
         self._counted_log = CountedLog(kafka, self._tp)
         self._observer = observer or Observer()
-        self._clock = clock
+        self._clock, self._admit = clock, admit
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
         self._abandoned = False
@@ -192,7 +193,9 @@ class Processor:
             log.log(level, "%s %s: %s", self.partition, verb, error)
         self._status.failed(State.WAITING if error.retryable else State.STOPPED, error)
         if error.retryable:
-            await self._wait(Backoff(self._limits.retry_wait_s, self._limits.retry_wait_limit_s).wait_s(failures))
+            backoff = Backoff(self._limits.retry_wait_s, self._limits.retry_wait_limit_s)
+            turn = isinstance(error, PartitionGrowingError)
+            await self._wait(self._limits.turn_poll_s if turn else backoff.wait_s(failures))
         elif error.mendable and not self._stopping:
             await self._wait(self._limits.recheck_interval_s)
         else:
@@ -208,6 +211,8 @@ class Processor:
 
     async def _begin(self) -> None:
         self._doubt = ""
+        if self._admit is not None:
+            await self._admit()
         topic_id = await self._threads.store(self._ledger.topic_id)
         log_start, _ = await self._kafka.log_bounds(self._tp)
         position = await self._threads.store(self._ledger.open, log_start, topic_id)
@@ -291,7 +296,7 @@ class Processor:
         try:
             if fetch.failure is not None:
                 raise fetch.failure
-            batches = continue_from(self._pending.next_offset, fetch.batches)
+            batches = continue_from(self._pending.next_offset, fetch.batches, end := self._ledger.section_end)
             await self._counted_log.go_on(batches)
         except OffsetGapError as error:
             await self._on_gap(error)
@@ -307,6 +312,9 @@ class Processor:
         memory.look_up(await self._threads.core(memory.ingest_in_core, self._pending, batches))
         self._status.pending_events = memory.core.pending_events
         self._unacknowledged.append((self._pending.next_offset, acknowledge))
+        if end is not None and self._pending.next_offset >= end:
+            await self._commit_rest()
+            raise _StartAgain("growth", f"counted up to {end}, where its section ends")
 
     async def _on_gap(self, error: OffsetGapError) -> None:
         """Ask again once, from where the gap begins: only a gap that is really in the log stops the partition."""

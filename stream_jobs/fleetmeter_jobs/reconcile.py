@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import NamedTuple
 
-from fleetmeter_jobs.ledger.decisions import NEW_EPOCH
+from fleetmeter_jobs.ledger.decisions import GROWTH_STEPS, NEW_EPOCH
 from fleetmeter_jobs.ledger.position import PartitionId
 from fleetmeter_jobs.ledger.store import AuditStore, Decision, Reason, Tally
 
@@ -227,6 +227,8 @@ def _note(decision: Decision, reason: Reason | None) -> str:
     if decision.kind == NEW_EPOCH:
         left_out = f", leaving out {decision.skipped_offsets} offsets," if decision.skipped_offsets else ""
         return f"log epoch {decision.partition.epoch} was begun at offset {decision.next_offset}{left_out} by {by}"
+    if decision.kind in GROWTH_STEPS:
+        return f"log epoch {decision.partition.epoch} goes on at offset {decision.next_offset}, by {by}"
     span = f"offsets {decision.first_offset} to {decision.next_offset} ({decision.skipped_offsets})"
     return f"{span} were left out by decision of {by}"
 

@@ -24,15 +24,18 @@ from fleetmeter_jobs.app import build_app, count_with
 from fleetmeter_jobs.clickhouse_access import clickhouse_store
 from fleetmeter_jobs.counting_core import new_core
 from fleetmeter_jobs.errors import JobError, KafkaAccessError
-from fleetmeter_jobs.kafka_topic import TopicIdentity, countable_topic_id
+from fleetmeter_jobs.kafka_topic import TopicIdentity, countable_topic, countable_topic_id
 from fleetmeter_jobs.ledger.canary import prove_store
 from fleetmeter_jobs.ledger.clickhouse_scratch import clickhouse_scratch
+from fleetmeter_jobs.ledger.context import CommitContext
+from fleetmeter_jobs.ledger.growth import makes_room, read_topology
 from fleetmeter_jobs.logs import configure_logs
 from fleetmeter_jobs.metrics import Metrics, PartitionMetrics
 from fleetmeter_jobs.partition_ledger import PartitionLedger
 from fleetmeter_jobs.partitions import Partitions
 from fleetmeter_jobs.processor import Processor
 from fleetmeter_jobs.processor_seams import Limits
+from fleetmeter_jobs.registration import Registration
 from fleetmeter_jobs.settings import Settings
 from fleetmeter_jobs.threads import Threads
 from fleetmeter_jobs.web import Health, WebPort
@@ -83,6 +86,8 @@ class Worker:
         self._doing = "starting"
         self._trouble = ""
         """What is waited for before counting begins, if anything."""
+        self._seen_partitions = 0
+        """How many the topic had when all partitions here were last told to look."""
         self._told_to_stop = asyncio.Event()
         self._threads = Threads()
         self._metrics = Metrics()
@@ -119,7 +124,9 @@ class Worker:
         new_core(settings, bytes(16))  # says what is missing before anything is touched
         replicated = bool(settings.clickhouse_replicated_path)
         await self._until_available(prove_store, lambda: clickhouse_scratch(self._store.http, replicated=replicated))
-        await self._until_available(countable_topic_id, settings.kafka_access, settings.topic)
+        topic = await self._until_available(countable_topic, settings.kafka_access, settings.topic)
+        if topic is not None:
+            self._seen_partitions = topic.partitions
         if self._told_to_stop.is_set():
             return EXIT_CLEAN
         count_with(self._app, settings, self._partitions)
@@ -150,7 +157,7 @@ class Worker:
         while True:
             await asyncio.sleep(self.settings.recheck_interval_s)
             try:
-                found = await self._threads.store(countable_topic_id, self.settings.kafka_access, self.settings.topic)
+                found = await self._threads.store(countable_topic, self.settings.kafka_access, self.settings.topic)
             except JobError as error:
                 if error.retryable:
                     log.debug("the topic can't be looked at now: %s", error)
@@ -160,7 +167,33 @@ class Worker:
                 else:
                     self._partitions.look_again(str(error))
             else:
-                self._partitions.look_again("the topic was deleted and made again", unless=found)
+                self._partitions.look_again("the topic was deleted and made again", unless=found.topic_id)
+                await self._app.batch_consumer.notice_partitions(found.name, found.partitions)
+                if found.partitions > self._seen_partitions:
+                    # Also those that have nothing to commit, and so would not notice that their epoch was closed.
+                    self._partitions.look_again("the topic got more partitions")
+                self._seen_partitions = found.partitions
+                await self._make_room()
+
+    async def _make_room(self) -> None:
+        """Partitions that somebody is about to close stop committing, or the decision would never come first."""
+        try:
+            topology = await self._threads.store(read_topology, self._store, self.settings.topic)
+        except JobError as error:
+            log.debug("the topic's growth can't be looked at now: %s", error)
+            return
+        now_ms = time.time_ns() // 1_000_000
+        self._partitions.look_again("the topic is about to grow", where=lambda one: makes_room(topology, one, now_ms))
+
+    async def _admit(self) -> None:
+        """Raise PartitionsAddedError if the topic has partitions that the ledger does not know of; the first time,
+        make them known."""
+        settings, threads = self.settings, self._threads
+        topic = await threads.store(countable_topic, settings.kafka_access, settings.topic)
+        registration = Registration(self._store, CommitContext())
+        if await threads.store(registration.needed, topic):
+            starts = await self._app.batch_consumer.log_starts(topic.name, range(topic.partitions))
+            await threads.store(registration.register, topic, starts)
 
     async def _until_drained(self) -> None:
         began_ms = None
@@ -219,7 +252,7 @@ class Worker:
             exact_bytes=settings.dedup_exact_limit_bytes,
             filter_bytes=settings.dedup_filter_limit_bytes,
         )
-        return Processor(ledger, self._app.batch_consumer, limits, self._threads, metrics)
+        return Processor(ledger, self._app.batch_consumer, limits, self._threads, metrics, admit=self._admit)
 
     def _health(self) -> Health:
         ready = self._doing == "counting" and self._partitions.ready

@@ -100,6 +100,7 @@ def test_the_ledger_remembers_tokens_and_expires_nothing(read_only: Client) -> N
             "topic, partition, epoch, kind, first_offset, next_offset, digest, slice",
         ),
         ("position_changes", "ReplacingMergeTree", "topic, partition, epoch, from_offset, nonce"),
+        ("partition_growth", "ReplacingMergeTree", "topic, growth, step, nonce"),
     ],
 )
 def test_side_tables_have_natural_keys(read_only: Client, table: str, engine: str, key: str) -> None:

@@ -67,6 +67,7 @@ def test_a_database_that_is_not_there_is_created_and_filled(fresh_client: Client
         "dedup_ids",
         "dedup_snapshots",
         "position_changes",
+        "partition_growth",
         "usage_minutes",
         "usage_hours",
         "usage_days",

@@ -5,17 +5,22 @@ it sends again, meet in one. A foreign producer with another partitioner breaks 
 land on another partition, and is then counted once in each. The ledger holds no sources, so this reads the records of
 a time range from Kafka: exact for the range, as far back as retention reaches.
 
+Where partitions were added with `fleetmeter topic grow`, sources have moved, and the copies of an event were counted
+once in spite of it; only others are reported.
+
 Two passes: the first counts the events of each source on each partition; the second, only over sources found on two or
 more, looks for events that lie on more than one. Those are counted more than once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import orjson
 import pyarrow as pa
+
+from fleetmeter_jobs.ledger.growth_moves import Move, counted_copies
 
 _ARROW_MARK = b"\xff\xff\xff\xff"
 """First bytes of an Arrow IPC stream."""
@@ -39,7 +44,7 @@ class SourceSeen:
     first_offsets: dict[int, int] = field(default_factory=dict)
     """An offset to look at, by partition."""
     repeated: dict[str, dict[int, int]] = field(default_factory=dict)
-    """Ids found on more than one partition, with an offset on each: counted once in each."""
+    """Ids that were counted on more than one partition, with an offset on each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +66,13 @@ class SourcesReport:
 
 
 def find_scattered_sources(
-    read: Callable[[], Iterable[Record]], progress: Callable[[str, int], None] = lambda _what, _records: None
+    read: Callable[[], Iterable[Record]],
+    progress: Callable[[str, int], None] = lambda _what, _records: None,
+    moves: Sequence[Move] = (),
 ) -> SourcesReport:
     """Read the records once, and once more if a source lies on several partitions. `read` gives the same records each
-    time. Memory: an entry a source, and for the scattered ones an entry an event."""
+    time, `moves` are the growths of the topic. Memory: an entry a source, and for the scattered ones an entry an event.
+    """
     seen: dict[str, SourceSeen] = {}
     records = events = unreadable = 0
     for record in read():
@@ -79,12 +87,15 @@ def find_scattered_sources(
             at.first_offsets.setdefault(record.partition, record.offset)
     scattered = {source: at for source, at in seen.items() if len(at.events) > 1}
     if scattered:
-        _find_repeated(read, scattered, progress)
+        _find_repeated(read, scattered, progress, moves)
     return SourcesReport(records, events, len(seen), unreadable, scattered)
 
 
 def _find_repeated(
-    read: Callable[[], Iterable[Record]], scattered: dict[str, SourceSeen], progress: Callable[[str, int], None]
+    read: Callable[[], Iterable[Record]],
+    scattered: dict[str, SourceSeen],
+    progress: Callable[[str, int], None],
+    moves: Sequence[Move],
 ) -> None:
     places: dict[tuple[str, str], dict[int, int]] = {}
     for number, record in enumerate(read(), start=1):
@@ -93,8 +104,8 @@ def _find_repeated(
             if identity[0] in scattered:
                 places.setdefault(identity, {}).setdefault(record.partition, record.offset)
     for (source, event_id), where in places.items():
-        if len(where) > 1:
-            scattered[source].repeated[event_id] = where
+        if len(counted := counted_copies(where, moves)) > 1:
+            scattered[source].repeated[event_id] = counted
 
 
 def identities_in(value: bytes | None) -> Iterator[tuple[str, str]]:

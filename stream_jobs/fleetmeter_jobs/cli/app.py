@@ -38,6 +38,7 @@ COMMANDS: Final[dict[str, Entry]] = {
     "positions": Entry("positions", "Show where each partition stands, and decide about one that stands still."),
     "audit": Entry("audit", "Check everything that can be checked, and say in words what is wrong."),
     "rebuild": Entry("rebuild", "Make the hourly, daily and all other derived data again from the ledger."),
+    "topic": Entry("topic", "Add partitions to the topic while it is counted."),
     "quarantine": Entry("quarantine", "List, show and replay the events that were refused."),
     "spool": Entry("spool", "Look into the spools of clients on this machine, and send what dead processes left."),
     "events": Entry("events", "Read raw records from Kafka by their coordinates."),

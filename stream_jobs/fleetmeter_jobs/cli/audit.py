@@ -20,6 +20,7 @@ from fleetmeter_jobs.cli.output import console, print_json, print_table, progres
 from fleetmeter_jobs.cli.reconcile import audit as reconcile_now
 from fleetmeter_jobs.cli.times import parse_moment
 from fleetmeter_jobs.clickhouse_access import clickhouse_store
+from fleetmeter_jobs.ledger.growth_moves import read_moves
 
 app = command_app(help="Check everything that can be checked, and say in words what is wrong.")
 
@@ -94,6 +95,7 @@ def sources(
     now = datetime.now(UTC)
     span = span_of(settings, parse_moment("--from", time_from, now), parse_moment("--to", time_to, now))
     total = sum(end - start for start, end in span.values())
+    moves = read_moves(clickhouse_store(settings), settings.topic)
     with progress(quiet=as_json) as display:
         task = display.add_task("Reading", total=total, detail="")
 
@@ -101,7 +103,7 @@ def sources(
             if records % 1_000 == 0:
                 display.update(task, description=what, completed=records, detail=f"{records:,} records")
 
-        report = find_scattered_sources(lambda: read_span(settings, span), tell)
+        report = find_scattered_sources(lambda: read_span(settings, span), tell, moves)
     if as_json:
         print_json(_sources_as_dict(report))
     else:

@@ -172,7 +172,7 @@ def _carry_out(
 ) -> None:
     if not reason.strip():
         raise CommandError("--reason is empty; say why, for whoever reads the audit.")
-    decider = who or _this_user()
+    decider = who or this_user()
     targets = {change.partition.partition: change.next_offset for change in changes}
     headers = headers_before(settings.kafka_access, settings.topic, targets) if targets and yes else {}
     context = CommitContext(ghosts=not settings.clickhouse_replicated_path)
@@ -200,7 +200,9 @@ def _outcome(
     return f"overtaken: the position is {outcome.position.next_offset} now; nothing was changed"
 
 
-def _this_user() -> str:
+def this_user() -> str:
+    """Who decides, unless somebody says: this user and machine."""
+
     def known(ask: Callable[[], str]) -> str:
         try:
             return ask()

@@ -12,6 +12,7 @@ from typing import Any, Final, Self
 import pyarrow as pa
 from fleetmeter_schemas.tables import (
     LEDGER,
+    PARTITION_GROWTH,
     POSITION_CHANGES,
     QUARANTINE,
     TABLES,
@@ -29,6 +30,7 @@ from fleetmeter_jobs.ledger.position import Counts, PartitionId, Position, Tail
 from fleetmeter_jobs.ledger.store import (
     Blob,
     Decision,
+    GrowthStep,
     Guard,
     LedgerRows,
     NoHashKey,
@@ -92,13 +94,34 @@ class ClickHouseStore(ClickHouseDedup):
 
     def decisions(self, topic: str, partition: int) -> list[Decision]:
         """See `LedgerStore.decisions`."""
+        return self._decisions(_OF_LOG, {"topic": topic, "partition": partition})
+
+    def topic_decisions(self, topic: str) -> list[Decision]:
+        """See `LedgerStore.topic_decisions`."""
+        return self._decisions("topic = {topic:String}", {"topic": topic})
+
+    def growth_steps(self, topic: str) -> list[GrowthStep]:
+        """See `LedgerStore.growth_steps`."""
         rows = self.http.rows(
-            f"SELECT epoch, event_type, first_offset, next_offset, skipped_offsets, tail.nonce FROM {self.ledger} "
-            f"WHERE row_kind = 'marker' AND event_type != '' AND {_OF_LOG} ORDER BY epoch, first_offset, next_offset",
-            parameters={"topic": topic, "partition": partition},
+            "SELECT growth, step, nonce, topic_id, old_partitions, new_partitions, settle_s, ends, who, "
+            f"toUnixTimestamp64Milli(at) FROM {PARTITION_GROWTH.name} FINAL WHERE topic = {{topic:String}}",
+            parameters={"topic": topic},
             settings=READ_SETTINGS,
         )
-        return [Decision(PartitionId(topic, partition, epoch), *members) for epoch, *members in rows]
+        return [
+            GrowthStep(growth, step, nonce, topic_id, old, new, settle_s, tuple(ends), who, at_ms)
+            for growth, step, nonce, topic_id, old, new, settle_s, ends, who, at_ms in rows
+        ]
+
+    def _decisions(self, condition: str, parameters: dict[str, object]) -> list[Decision]:
+        rows = self.http.rows(
+            "SELECT partition, epoch, event_type, first_offset, next_offset, skipped_offsets, tail.nonce, topic "
+            f"FROM {self.ledger} WHERE row_kind = 'marker' AND event_type != '' AND {condition} "
+            "ORDER BY partition, epoch, first_offset, next_offset",
+            parameters=parameters,
+            settings=READ_SETTINGS,
+        )
+        return [Decision(PartitionId(topic, number, epoch), *members) for number, epoch, *members, topic in rows]
 
     def insert(self, rows: LedgerRows, guard: Guard, token: str) -> None:
         """See `LedgerStore.insert`."""
@@ -184,7 +207,7 @@ class ClickHouseStore(ClickHouseDedup):
         return tallies
 
     def partitions(self, topic: str) -> list[int]:
-        """See `AuditStore.partitions`."""
+        """See `LedgerStore.partitions`."""
         rows = self.http.rows(
             f"SELECT DISTINCT partition FROM {self.ledger} WHERE row_kind = 'marker' AND topic = {{topic:String}} "
             "ORDER BY partition",

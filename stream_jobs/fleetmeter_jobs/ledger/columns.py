@@ -16,6 +16,7 @@ _PLAIN: Final = {
     "UInt64": pa.uint64(),
     "Int32": pa.int32(),
     "Int64": pa.int64(),
+    "Array(UInt64)": pa.list_(pa.uint64()),
     "Date": pa.uint16(),
     "DateTime('UTC')": pa.uint32(),
     "DateTime64(3, 'UTC')": pa.timestamp("ms", tz="UTC"),

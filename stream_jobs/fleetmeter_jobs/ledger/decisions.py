@@ -12,6 +12,8 @@ recreated, or truncated. Nothing is ever committed to the closed one again, beca
 the newest epoch. The new epoch knows every identity that was counted in the ones before it (see `restore`), so that
 beginning it is safe even where the logs overlap: what was counted before is found to be a duplicate.
 
+A step of a *growth* closes an epoch where the position is, and goes on in the same log (see `growth`).
+
 Who decided and why goes to `position_changes` first, under the decision's nonce. A row there without its marker in the
 ledger is a decision that did not take effect; a decision in the ledger always has its row.
 """
@@ -39,6 +41,8 @@ from fleetmeter_jobs.ledger.store import Decision, LedgerStore, PositionIs, Side
 
 SKIP: Final = "skip"
 NEW_EPOCH: Final = "new_epoch"
+GROWTH_STEPS: Final = ("grow", "grow_settled", "grow_done")
+"""Steps of adding partitions (see `growth`): each begins a new epoch of the same log where the position is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +131,13 @@ def plan_new_epoch(partition: PartitionId, position: Position, log: LogNow, at: 
     return Change(NEW_EPOCH, partition, position, log, to, log.start, at)
 
 
+def plan_growth_step(kind: str, partition: PartitionId, position: Position, nonce: str) -> Change:
+    """Close the epoch at the position, and go on in the next one from there."""
+    log = LogNow(position.tail.topic_id, position.first_offset, position.next_offset)
+    to = replace(partition, epoch=partition.epoch + 1)
+    return Change(kind, partition, position, log, to, position.next_offset, position.next_offset, nonce)
+
+
 def decide(
     store: LedgerStore, change: Change, batch: Batch, who: str, reason: str, context: CommitContext
 ) -> Decided | Overtaken:
@@ -149,7 +160,8 @@ def decide(
         change.first_offset,
         tail,
         counts=Counts(skipped_offsets=change.skipped_offsets),
-        watermark_us=change.position.watermark_us if change.kind == SKIP else 0,
+        # Another log has yet to show how far it has come; the same log has come as far as it had.
+        watermark_us=0 if change.kind == NEW_EPOCH else change.position.watermark_us,
         committed_at_ms=now_ms,
         decision=change.kind,
     )

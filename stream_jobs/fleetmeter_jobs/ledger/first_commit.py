@@ -24,12 +24,14 @@ def ensure_position(
     topic_id: str,
     append_time_ms: int,
     context: CommitContext,
+    *,
+    watermark_us: int = 0,
 ) -> Position:
     """The partition's position; if it has none, an empty first marker at `log_start` is committed before.
 
     Rivals may have seen different starts of the log: one of them wins, and all get the winner's. `append_time_ms` (of
-    the log's first record, or now) only chooses the month into which the first flush goes. Waits for the store as
-    `commit` does; raises as it does.
+    the log's first record, or now) only chooses the month into which the first flush goes. `watermark_us`: how far the
+    partition has come before it has any event. Waits for the store as `commit` does; raises as it does.
     """
     position = until_answered(
         lambda: store.position(partition), context.cancel, context.backoff, f"reading the position of {partition}"
@@ -44,7 +46,15 @@ def ensure_position(
         crc=0,
         table_partition=table_partition_of(append_time_ms),
     )
-    rows = encode_rows([marker_row(partition, INIT_TABLE_PARTITION, log_start, tail, committed_at_ms=context.now_ms())])
+    marker = marker_row(
+        partition,
+        INIT_TABLE_PARTITION,
+        log_start,
+        tail,
+        watermark_us=watermark_us,
+        committed_at_ms=context.now_ms(),
+    )
+    rows = encode_rows([marker])
     swapped = compare_and_swap(
         store,
         rows,

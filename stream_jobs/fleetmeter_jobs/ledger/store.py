@@ -73,6 +73,22 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
+class GrowthStep:
+    """A row about partitions that were added to a topic (see `growth`)."""
+
+    growth: str
+    step: str
+    nonce: str
+    topic_id: str
+    old_partitions: int
+    new_partitions: int
+    settle_s: int
+    ends: tuple[int, ...]
+    who: str
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Reason:
     """Who made a decision, when (UTC), and why, in their words."""
 
@@ -121,6 +137,18 @@ class LedgerStore(Protocol):
         """Every decision that took effect on the Kafka partition, in order."""
         ...
 
+    def topic_decisions(self, topic: str) -> list[Decision]:
+        """Every decision that took effect on any partition of the topic."""
+        ...
+
+    def growth_steps(self, topic: str) -> list[GrowthStep]:
+        """Every row about partitions that were added to the topic; whether a step took effect, the decisions say."""
+        ...
+
+    def partitions(self, topic: str) -> list[int]:
+        """The Kafka partitions of a topic that the ledger knows."""
+        ...
+
     def insert(self, rows: LedgerRows, guard: Guard, token: str) -> None:
         """Add the rows in one atomic step, if the guard holds when the statement starts and nothing with the token was
         logged in the same table partition before. Returning means that the store said "done": it does not tell whether
@@ -146,10 +174,6 @@ class AuditStore(Protocol):
 
     def tallies(self) -> list[Tally]:
         """A tally of every partition in the ledger, in order. Safe beside running workers."""
-        ...
-
-    def partitions(self, topic: str) -> list[int]:
-        """The Kafka partitions of a topic that the ledger knows."""
         ...
 
     def reasons(self) -> dict[str, Reason]:

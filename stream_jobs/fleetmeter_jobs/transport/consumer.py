@@ -13,7 +13,7 @@ are neither fetched nor delivered.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any, ClassVar, cast
 
 import aiokafka.abc
@@ -193,6 +193,15 @@ class Consumer(base.Consumer):  # type: ignore[misc]
     async def log_bounds(self, tp: TP) -> tuple[int, int]:
         """(first offset, offset after the last readable one). Raises KafkaUnavailableError."""
         return await self.kafka.log_bounds(_kafka_tp(tp))
+
+    async def log_starts(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
+        """The first offset of each log, assigned to this worker or not. Raises KafkaUnavailableError."""
+        return {number: (await self.kafka.log_bounds(TopicPartition(topic, number)))[0] for number in partitions}
+
+    async def notice_partitions(self, topic: str, partitions: int) -> None:
+        """Have the group share out the topic anew if it has more partitions than this member knew of."""
+        if (self.topic_partitions(topic) or partitions) < partitions:
+            await self.kafka.share_out_again()
 
     async def header_at(self, tp: TP, offset: int) -> BatchHeader | None:
         """Header of the record batch that holds `offset`, if the log has it. Raises KafkaUnavailableError."""

@@ -196,6 +196,15 @@ class LeanConsumer(AIOKafkaConsumer):  # type: ignore[misc]
             self._coordinator._group_instance_id = None  # noqa: SLF001
         await super().stop()
 
+    async def share_out_again(self) -> None:
+        """Learn what partitions there are, and ask the group for a rebalance.
+
+        Usually the member that the group has elected sees new partitions by itself; one that came back under its
+        instance id does not look.
+        """
+        await self._client.force_metadata_update()
+        self._coordinator.request_rejoin()
+
     @property
     def generation(self) -> int:
         """Generation of the consumer group that the present assignment belongs to."""

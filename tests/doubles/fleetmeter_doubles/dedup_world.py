@@ -108,7 +108,9 @@ class DedupWorld:
     def keep(self, chunk: Chunk, before_day: int = 0) -> Kept:
         """Seal a chunk and let expire what is older than a day."""
         starts = {chunk.partition: self.log_start}
-        return keep(self.store, TOY_NATIVE, HASH_KEY, chunk, starts, before_day, self.context())
+        return keep(
+            self.store, TOY_NATIVE, HASH_KEY, chunk, starts, self.partition.partition, before_day, self.context()
+        )
 
     def closed(self) -> list[Chunk]:
         """What is to be sealed, oldest first."""

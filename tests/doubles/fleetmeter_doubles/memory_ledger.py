@@ -27,6 +27,7 @@ from fleetmeter_jobs.ledger.position import Counts, PartitionId, Position, Tail
 from fleetmeter_jobs.ledger.store import (
     Blob,
     Decision,
+    GrowthStep,
     Guard,
     LedgerRows,
     NoHashKey,
@@ -114,9 +115,13 @@ class MemoryLedger(MemoryDedup):
             return [(one, position) for one, position in positions if position is not None]
 
     def decisions(self, topic: str, partition: int) -> list[Decision]:
-        self._fail_read("position", f"{topic}-{partition}")
+        return [one for one in self.topic_decisions(topic) if one.partition.partition == partition]
+
+    def topic_decisions(self, topic: str) -> list[Decision]:
+        self._fail_read("position", topic)
         with self._lock:
-            rows = [row for row in self._markers_of(topic, partition) if row["event_type"]]
+            markers = (row for part in self.parts for row in part.markers)
+            rows = [row for row in markers if row["topic"] == topic and row["event_type"]]
         found = [
             Decision(
                 _of(row),
@@ -129,6 +134,16 @@ class MemoryLedger(MemoryDedup):
             for row in rows
         ]
         return sorted(found, key=lambda one: (one.partition, one.first_offset, one.next_offset))
+
+    def growth_steps(self, topic: str) -> list[GrowthStep]:
+        self._fail_read("position", topic)
+        with self._lock:
+            rows = {
+                (row["growth"], row["step"], row["nonce"]): row
+                for row in self.side_tables.get("partition_growth", [])
+                if row["topic"] == topic
+            }
+        return [_growth_step(row) for row in rows.values()]
 
     def insert(self, rows: LedgerRows, guard: Guard, token: str) -> None:
         fault = self.fault("insert", token)
@@ -346,6 +361,15 @@ def _merge(one: Position, other: Position) -> Position:
         commits=one.commits + other.commits,
         watermark_us=max(one.watermark_us, other.watermark_us),
     )
+
+
+def _growth_step(row: dict[str, Any]) -> GrowthStep:
+    values: dict[str, Any] = {
+        name: value.decode() if isinstance(value, bytes) else value for name, value in row.items() if name != "topic"
+    }
+    values["at_ms"] = (values.pop("at") - _EPOCH) // timedelta(milliseconds=1)
+    values["ends"] = tuple(values["ends"])
+    return GrowthStep(**values)
 
 
 def _tail(row: dict[str, Any]) -> Tail:

@@ -18,7 +18,7 @@ from typing import Any
 
 import clickhouse_connect
 from clickhouse_connect.driver.client import Client
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from fleetmeter_local import RunningClickHouse, RunningKafka
 from fleetmeter_sql import migrate
@@ -88,6 +88,8 @@ class Pipeline:
     database: str
     folder: Path
     workers: list[WorkerProcess] = field(default_factory=list)
+    commands: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    """Other processes, which end with the pipeline, too."""
     sent: list[tuple[str, str, int]] = field(default_factory=list)
     """(account, id, input tokens) of every good event."""
     refused: int = 0
@@ -150,16 +152,26 @@ class Pipeline:
             database=database or self.database,
         )
 
+    def log_ends(self) -> dict[int, int]:
+        """By partition, the offset after the log's last record."""
+        consumer = Consumer({"bootstrap.servers": self.kafka.bootstrap, "group.id": "ends"})
+        try:
+            found = consumer.list_topics(self.topic, timeout=10).topics[self.topic].partitions
+            places = [TopicPartition(self.topic, number) for number in found]
+            return {place.partition: consumer.get_watermark_offsets(place, timeout=10)[1] for place in places}
+        finally:
+            consumer.close()
+
     def requests(self) -> int:
         with self.client() as client:
             return int(client.query("SELECT sum(requests) FROM usage_minutes").result_rows[0][0])
 
     def end(self) -> None:
         """Kill what still runs."""
-        for worker in self.workers:
-            if worker.process.poll() is None:
-                worker.process.kill()
-                worker.process.wait(30)
+        for process in [*(worker.process for worker in self.workers), *self.commands]:
+            if process.poll() is None:
+                process.kill()
+                process.wait(30)
 
     def all_counted(self) -> bool:
         return self.requests() >= len(self.sent)

@@ -24,10 +24,12 @@ from fleetmeter_jobs.ledger import (
 )
 from fleetmeter_jobs.ledger.arrow_batch import encode_rows, marker_row
 from fleetmeter_jobs.ledger.commit import encode_commit
+from fleetmeter_jobs.ledger.decisions import Batch, Decided, decide, plan_growth_step
 from fleetmeter_jobs.ledger.errors import LedgerError
+from fleetmeter_jobs.ledger.growth_rows import growth_rows
 from fleetmeter_jobs.ledger.position import Tail
 from fleetmeter_jobs.ledger.side_rows import Fact, Rejection, fact_rows, quarantine_rows
-from fleetmeter_jobs.ledger.store import Guard, LedgerRows, NoPosition, PositionIs
+from fleetmeter_jobs.ledger.store import GrowthStep, Guard, LedgerRows, NoPosition, PositionIs
 
 Store = MemoryLedger | ClickHouseStore
 PARTITION = PartitionId("fleetmeter.usage", 2, 1)
@@ -261,3 +263,24 @@ def _estimate(number: str) -> bytes:
         '{"kind":"estimate","model":"phi-4","period_hash":"h","queries":3,"queries_upper":9,'
         '"period_start":"0001-01-01T00:00:00Z","period_end":"2026-03-01T00:00:00Z"}',
     )
+
+
+def test_steps_of_a_growth_and_decisions_of_a_topic_read_back(store: Store) -> None:
+    planned = GrowthStep("g1", "planned", "", "topic-id", 2, 4, 30, (), "ana", APPEND_TIME_MS)
+    settled = replace(planned, step="settled", nonce="g1.settled.a", ends=(7, 2**63), at_ms=APPEND_TIME_MS + 1)
+    for step in (planned, planned, settled):
+        store.insert_side_rows(growth_rows(PARTITION.topic, step))
+    store.insert_side_rows(growth_rows(OTHER.topic, replace(planned, growth="g2")))
+    assert sorted(store.growth_steps(PARTITION.topic), key=lambda one: one.step) == [planned, settled]
+    assert store.partitions(PARTITION.topic) == []
+    position = opened(store)
+    change = plan_growth_step("grow", PARTITION, position, "g1.grow.2")
+    decided = decide(store, change, Batch(3, 5), "ana", "it grows", new_context())
+    assert isinstance(decided, Decided)
+    (decision,) = store.topic_decisions(PARTITION.topic)
+    assert (decision.partition, decision.kind, decision.nonce) == (change.to, "grow", "g1.grow.2")
+    assert store.topic_decisions(OTHER.topic) == []
+    assert store.partitions(PARTITION.topic) == [PARTITION.partition]
+    ((closed, at), (newest, now)) = store.epochs(PARTITION.topic, PARTITION.partition)
+    assert (closed, at.successor) == (PARTITION, change.to.epoch)
+    assert (newest, now.first_offset, now.next_offset, now.watermark_us) == (change.to, 7, 7, position.watermark_us)

@@ -1,6 +1,7 @@
 """What a core's chunks are: the numbers by which the core knows them, and the commits that they stem from.
 
-Plain bookkeeping beside a core, for one Kafka partition and all of its log epochs. Not thread-safe.
+Plain bookkeeping beside a core, for one Kafka partition and all of its log epochs; and closed ones of other partitions,
+if sources may have moved here. Not thread-safe.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ class ExactChunk:
 class ChunkBook:
     """All chunks of a core."""
 
+    partition: int = 0
+    """The Kafka partition that is counted."""
     current: int = 0
     """Number of the chunk that new ids go to; a fresh core's is 0."""
     cold: list[ColdChunk] = field(default_factory=list)
@@ -43,7 +46,7 @@ class ChunkBook:
     closed: list[ExactChunk] = field(default_factory=list)
     """Oldest first: the order in which they are sealed."""
     log_starts: dict[PartitionId, int] = field(default_factory=dict)
-    """Where each log epoch began."""
+    """Where each log epoch began, other partitions' included."""
     last_number: int = 0
     newest_append_us: int = 0
     """The newest append time that was committed, or the beginning of its day."""
@@ -52,6 +55,10 @@ class ChunkBook:
         """A number that no chunk has had."""
         self.last_number += 1
         return self.last_number
+
+    def own_first(self) -> None:
+        """Have other partitions' chunks sealed after one's own: by then their workers have mostly done it."""
+        self.closed.sort(key=lambda one: one.chunk.partition.partition != self.partition)
 
     def close(self, chunk: Chunk) -> int:
         """The current chunk ends; returns the number of the next one, which the core is to be told."""

@@ -64,6 +64,13 @@ def select_chain(manifests: Iterable[Manifest], start: int) -> Chain:
     return Chain(start, end, tuple(_way_back(reached_by, end)), states[end] if end != start else None)
 
 
+def is_remembered(manifests: Iterable[Manifest], chunk: Manifest) -> bool:
+    """Whether a chunk's ids are still there: it is, and nobody has begun to forget it."""
+    span = chunk.first_offset, chunk.next_offset
+    kinds = {one.kind for one in manifests if (one.first_offset, one.next_offset) == span}
+    return Kind.CHUNK in kinds and Kind.FORGOTTEN not in kinds
+
+
 def _way_back(reached_by: dict[int, Manifest | None], end: int) -> list[Manifest]:
     way: list[Manifest] = []
     link = reached_by[end]

@@ -31,10 +31,17 @@ def keep(
     hash_key: bytes,
     chunk: Chunk,
     log_starts: Mapping[PartitionId, int],
+    counted: int,
     forget_before: int,
     context: CommitContext,
 ) -> Kept:
-    """Seal a chunk, then forget what is older than the day `forget_before` in all log epochs. Raises as `seal` does."""
-    sealed = seal(store, native, hash_key, chunk, log_starts[chunk.partition], forget_before, context)
-    chains = [expire(store, log, start, forget_before, context) for log, start in log_starts.items()]
+    """Seal a chunk, then forget what is older than the day `forget_before` in all log epochs of the Kafka partition
+    `counted`. Raises as `seal` does.
+
+    What other partitions have to forget is theirs to say, and follows from how far their logs have come.
+    """
+    before = forget_before if chunk.partition.partition == counted else 0
+    sealed = seal(store, native, hash_key, chunk, log_starts[chunk.partition], before, context)
+    own = {log: start for log, start in log_starts.items() if log.partition == counted}
+    chains = [expire(store, log, start, forget_before, context) for log, start in own.items()]
     return Kept(sealed, forget_before, max(chain.floor_us for chain in chains))

@@ -4,12 +4,14 @@
     + the blobs of the commits after it, cut into chunks as they were while they were counted
 
 for each log epoch of the Kafka partition, oldest first: what was counted from a log that is gone may be sent again to
-its successor.
+its successor. Before them those of closed epochs of other partitions, if sources may have moved here (see
+`ledger.growth`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +23,10 @@ from fleetmeter_jobs.ledger.dedup.seal import read_chain
 from fleetmeter_jobs.ledger.dedup.store import DedupStore
 from fleetmeter_jobs.ledger.errors import DedupMovedError, DedupStateError
 from fleetmeter_jobs.ledger.position import PartitionId, Position
+
+log = logging.getLogger(__name__)
+
+Log = tuple[PartitionId, Position]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +51,10 @@ def restore(
     position: Position,
     rule: CutRule,
     filter_limit_bytes: int,
+    inherited: Sequence[Log] = (),
 ) -> Restored:
-    """A core that knows every event committed before `position`; it needs that none after it is.
+    """A core that knows every event committed before `position`, and all of the closed logs `inherited`, other
+    partitions'; it needs that nothing is committed after it.
 
     Each accepted event adds exactly one identity, so snapshot and later blobs must account for as many as the markers
     say were accepted, and the core must end up with all that are remembered. Raises DedupStateError when they don't,
@@ -57,7 +65,7 @@ def restore(
     while True:
         reading = _Reading(store, new_core(), native, rule)
         try:
-            return reading.all(partition, position, filter_limit_bytes)
+            return reading.all(partition, position, inherited, filter_limit_bytes)
         except DedupMovedError:
             now = store.position(partition)
             if now is None or now.next_offset != position.next_offset:
@@ -74,9 +82,13 @@ class _Reading:
         self._chains: dict[PartitionId, Chain] = {}
         self._blobs = self._blob_bytes = self._identities = self._sequenced = self._foreign = 0
 
-    def all(self, partition: PartitionId, position: Position, filter_limit_bytes: int) -> Restored:
+    def all(
+        self, partition: PartitionId, position: Position, inherited: Sequence[Log], filter_limit_bytes: int
+    ) -> Restored:
         epochs = self._store.epochs(partition.topic, partition.partition)
-        logs = [*((epoch, at) for epoch, at in epochs if epoch.epoch < partition.epoch), (partition, position)]
+        own = [*((epoch, at) for epoch, at in epochs if epoch.epoch < partition.epoch), (partition, position)]
+        logs = [*inherited, *own]  # the log that is counted last: new ids go to its open chunk
+        self._book.partition = partition.partition
         for log, at in logs:
             self._chains[log] = chain = read_chain(self._store, log, at.first_offset)
             self._book.log_starts[log] = at.first_offset
@@ -92,7 +104,8 @@ class _Reading:
                 # Nothing is added to an older epoch any more: its end closes its chunk.
                 self._core.begin_chunk(self._book.close(rest))
         self._core.floor_us = max(chain.floor_us for chain in self._chains.values())
-        self._check_core(partition)
+        self._book.own_first()
+        self._check_core(partition, inherited)
         return Restored(self._core, self._book, cutter, self._blobs, self._blob_bytes, self._identities)
 
     def overtaken(self) -> bool:
@@ -101,6 +114,7 @@ class _Reading:
 
     def _take_chunks(self, filter_limit_bytes: int) -> None:
         manifests = [one for chain in self._chains.values() for one in chain.chunks if one.foreign_ids]
+        manifests.sort(key=lambda one: one.append_day)
         held = 0
         for manifest in reversed(manifests):
             content = self._store.content(manifest)
@@ -126,7 +140,7 @@ class _Reading:
         self._restore(content.state, str(chain.sequenced))
         self._identities += chain.identities_ever
         self._sequenced += self._native.blob_stats(content.state)["sequenced_events"]
-        self._seen(chain.sequenced.append_day)
+        self._seen(chain.sequenced.partition, chain.sequenced.append_day)
 
     def _take_blobs(self, cutter: Cutter, position: Position) -> None:
         log, end = cutter.open.partition, cutter.open.first_offset
@@ -138,7 +152,7 @@ class _Reading:
             self._restore(blob.data, where)
             end = blob.next_offset
             stats = BlobStats.of(self._native.blob_stats(blob.data))
-            self._seen(stats.append_day)
+            self._seen(log, stats.append_day)
             number = self._book.add_commit(cutter, blob.next_offset, stats, len(blob.data))
             if number is not None:
                 self._core.begin_chunk(number)
@@ -160,13 +174,21 @@ class _Reading:
         except ValueError as error:
             raise DedupStateError(f"{where} is damaged: {error}") from error
 
-    def _seen(self, append_day: int) -> None:
-        self._book.newest_append_us = max(self._book.newest_append_us, append_day * DAY_US)
+    def _seen(self, log: PartitionId, append_day: int) -> None:
+        # Of its own logs only: this one may be days behind others, and what it forgets follows from its own time.
+        if log.partition == self._book.partition:
+            self._book.newest_append_us = max(self._book.newest_append_us, append_day * DAY_US)
 
-    def _check_core(self, partition: PartitionId) -> None:
+    def _check_core(self, partition: PartitionId, inherited: Sequence[Log]) -> None:
         stats = self._core.stats()
         foreign = sum(stats[name] for name in ("foreign_ids", "filtered_ids", "hourly_ids"))
-        if (stats["sequenced_events"], foreign) != (self._sequenced, self._foreign):
+        twice = self._sequenced + self._foreign - stats["sequenced_events"] - foreign
+        if twice > 0 and inherited:
+            # Nothing that this partition did wrong: sources wrote to several partitions before any were added.
+            log.warning(
+                "%s: %s events were counted in more than one partition. Run `fleetmeter audit`", partition, twice
+            )
+        elif (stats["sequenced_events"], foreign) != (self._sequenced, self._foreign):
             raise DedupStateError(
                 f"{partition}: snapshots and blobs hold {self._sequenced} sequenced and {self._foreign} foreign ids, "
                 f"but {stats['sequenced_events']} and {foreign} of them differ: an event was counted twice. "
