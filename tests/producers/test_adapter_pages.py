@@ -47,3 +47,11 @@ def test_providers(run_page: Any) -> None:
     events, printed = run_page("providers.md")
     assert events == []
     assert printed.split() == ["2003", "2000", "12"]
+
+
+def test_gateway(run_page: Any) -> None:
+    events, printed = run_page("gateway.md")
+    generation, fallback = events
+    assert (generation["route"], generation["input_tokens"], generation["output_tokens"]) == ("fallback", 60, 30)
+    assert (fallback["fallback_reason"], fallback["wasted_output_tokens"]) == ("low_confidence", 20)
+    assert printed == f"the generation that is billed is {fallback['generation_id']}\n"

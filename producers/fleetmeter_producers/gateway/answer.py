@@ -25,18 +25,25 @@ _TIERS: Final = {
 class Answer:
     """`usage` is the provider's own block, None as long as there is none. `facts` are texts of `GenerationV1`, such as
     model, request_id, finish_reason, service_tier, status. `tool_calls` names each call once, however often chunks
-    mention it; a call that has no name is an object of its own."""
+    mention it; a call that has no name is an object of its own. `text` is what this very chunk adds to the answer, as
+    far as the convention tells: for counting tokens that nobody else counts."""
 
     usage: dict[str, Any] | None = None
     facts: dict[str, str] = field(default_factory=dict)
     tool_calls: set[Hashable] = field(default_factory=set)
+    text: str = ""
 
     def add(self, later: Answer) -> None:
-        """Take in what a later chunk says. Counts of all providers are cumulative: the later one holds."""
+        """Take in what a later chunk says. Counts of all providers are cumulative: the later one holds. Its text is
+        not taken in: nobody keeps a whole answer for nothing."""
         if later.usage is not None:
             self.usage = merged(self.usage or {}, later.usage)
         self.facts.update(later.facts)
         self.tool_calls |= later.tool_calls
+
+    def say(self, *texts: object) -> None:
+        """What the chunk adds to the answer; what is no text is passed over."""
+        self.text += "".join(text for text in texts if isinstance(text, str))
 
     def learn(self, **facts: str | None) -> None:
         """Take in facts, those that are known."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from fleetmeter_schemas.fields import QUANTITY_CAP, TEXT_LENGTH
 
@@ -110,7 +110,12 @@ def plain(value: object) -> object:
     if isinstance(value, Mapping):
         return value
     dump = getattr(value, "model_dump", None)
-    return dump() if callable(dump) else value
+    if not callable(dump):
+        return value
+    try:
+        return cast("object", dump())
+    except Exception as error:  # noqa: BLE001  (code of others, on an answer that the caller has already)
+        return f"an object whose model_dump fails with {type(error).__name__}"
 
 
 def _lone(ch: str) -> bool:

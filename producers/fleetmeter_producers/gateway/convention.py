@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from fleetmeter_schemas.events import GenerationMode
+
 from fleetmeter_producers.gateway.answer import Answer
 from fleetmeter_producers.gateway.block import Block
 
@@ -16,7 +18,7 @@ class Convention:
 
     `digest` finds usage and facts in an answer, a chunk of a stream, or a bare usage block; `read` turns the usage
     block into measures of `GenerationV1`. `cached`, `reasoning` and `stream` say in words what the numbers mean;
-    `sources` where that is written. `provider` is the event's, where the API belongs to one.
+    `sources` where that is written. `provider` and `generation_mode` are the event's, where the API has but one.
     """
 
     name: str
@@ -28,3 +30,4 @@ class Convention:
     sources: tuple[str, ...]
     digest: Callable[[Block], Answer]
     read: Callable[[Block], dict[str, Any]]
+    generation_mode: GenerationMode | None = None

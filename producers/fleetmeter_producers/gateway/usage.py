@@ -45,10 +45,15 @@ class UsageStream:
         self._convention = find_convention(convention)
         self._answer = Answer()
         self._notes: list[Note] = []
+        self.empty = True
+        """Whether nothing was added yet."""
 
-    def add(self, chunk: object) -> None:
-        """Take in a chunk: a mapping, or an object of the provider's SDK."""
-        self._answer.add(self._convention.digest(Block(plain(chunk), self._notes, "answer")))
+    def add(self, chunk: object) -> str:
+        """Take in a chunk (a mapping, or an object of the provider's SDK), and return the text that it adds."""
+        said = self._convention.digest(Block(plain(chunk), self._notes, "answer"))
+        self._answer.add(said)
+        self.empty = False
+        return said.text
 
     def usage(self) -> Usage:
         """What is known so far; its notes are counted with each call, so ask once, at the end."""

@@ -36,8 +36,12 @@ def digest(answer: Block) -> Answer:
     content = message.raw("content")
     if isinstance(content, list | tuple):
         for position, part in enumerate(message.items("content")):
+            found.say(part.raw("thinking"), part.raw("text"))
             if part.raw("type") == "tool_use":
                 found.tool_calls.add(position)
+    if answer.raw("type") == "content_block_delta":
+        delta = answer.part("delta")
+        found.say(delta.raw("thinking"), delta.raw("text"), delta.raw("partial_json"))
     if answer.raw("type") == "content_block_start" and answer.part("content_block").raw("type") == "tool_use":
         found.tool_calls.add(answer.quantity("index"))
     return found

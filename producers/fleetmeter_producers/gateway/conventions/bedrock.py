@@ -32,8 +32,10 @@ def digest(answer: Block) -> Answer:
         service_tier=service_tier(metadata.part("serviceTier").text("type")),
     )
     for position, part in enumerate(answer.part("output").part("message").items("content")):
+        found.say(part.raw("text"))
         if part.has("toolUse"):
             found.tool_calls.add(position)
+    found.say(answer.part("contentBlockDelta").part("delta").raw("text"))
     begun = answer.part("contentBlockStart")
     if begun.part("start").has("toolUse"):
         found.tool_calls.add(begun.quantity("contentBlockIndex"))

@@ -45,6 +45,7 @@ def digest(answer: Block) -> Answer:
             found.learn(finish_reason=Block({"reason": getattr(reason, "value", reason)}, []).text("reason"))
             found.learn(status="ok")
         for part in candidate.part("content").items("parts"):
+            found.say(part.raw("text"))
             if part.has("functionCall", "function_call"):
                 found.tool_calls.add(object())
     return found

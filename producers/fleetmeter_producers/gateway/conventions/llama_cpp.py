@@ -15,6 +15,7 @@ _NATIVE: Final = ("tokens_evaluated", "tokens_predicted")
 def digest(answer: Block) -> Answer:
     """An answer or the last chunk of `/completion`, or of the OpenAI-compatible endpoints."""
     found = openai_chat.digest(answer)
+    found.say(answer.raw("content"))
     if found.usage is None and answer.raw("stop") is True and answer.has(*_NATIVE):
         found.usage = {name: answer.raw(name) for name in _NATIVE if answer.has(name)}
         # eos, word and limit; none where the client went away.

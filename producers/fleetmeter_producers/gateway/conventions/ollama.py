@@ -19,6 +19,7 @@ def digest(answer: Block) -> Answer:
         found.usage = {name: answer.raw(name) for name in _NAMES if answer.has(name)}
     reason = answer.text("done_reason")
     found.learn(model=answer.text("model"), finish_reason=reason, status="ok" if answer.raw("done") is True else None)
+    found.say(answer.raw("response"), answer.part("message").raw("thinking"), answer.part("message").raw("content"))
     for _ in answer.part("message").items("tool_calls"):
         found.tool_calls.add(object())
     return found

@@ -37,7 +37,9 @@ def digest(answer: Block) -> Answer:
         if reason:
             found.learn(finish_reason=reason, status="ok")
         index = choice.quantity("index")
+        found.say(choice.raw("text"))
         for body in (choice.part("message"), choice.part("delta")):
+            found.say(body.raw("reasoning_content", "reasoning"), body.raw("content"))
             for position, call in enumerate(body.items("tool_calls")):
                 named = call.quantity("index")
                 found.tool_calls.add((index, position if named is None else named))
@@ -161,6 +163,7 @@ MERCURY: Final = Convention(
     sources=('LiteLLM documentation, provider "Inception": "The API is OpenAI-compatible"; docs.inceptionlabs.ai',),
     digest=digest,
     read=read,
+    generation_mode="diffusion",
 )
 VLLM: Final = Convention(
     name="vllm",

@@ -33,11 +33,15 @@ def digest(answer: Block) -> Answer:
         status=_STATUS.get(state or ""),
         finish_reason=response.part("incomplete_details").text("reason") or (state if state in _STATUS else None),
     )
+    if answer.raw("type") in ("response.output_text.delta", "response.reasoning_text.delta"):
+        found.say(answer.raw("delta"))
     searches = 0
     for position, item in enumerate(response.items("output")):
         kind = item.raw("type")
         if kind in ("function_call", "custom_tool_call"):
             found.tool_calls.add(position)
+        if not answer.has("type"):  # an event that ends a stream repeats what deltas said
+            found.say(*(part.raw("text") for part in item.items("content")))
         searches += kind == "web_search_call"
     if searches and found.usage is not None:
         found.usage["web_search_calls"] = searches

@@ -1,0 +1,162 @@
+"""One call of a model through a gateway: reads what came back, and emits one generation event, whatever happened."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any, Final, Self
+
+from fleetmeter_schemas.events import GenerationV1
+
+from fleetmeter_producers.gateway.compose import check_names
+from fleetmeter_producers.gateway.convention import Convention
+from fleetmeter_producers.gateway.notes import NOTES, Note, NoteCode
+from fleetmeter_producers.gateway.usage import UsageStream
+
+_NS_IN_MS: Final = 1_000_000
+
+Emit = Callable[[Mapping[str, Any]], str | None]
+"""Emits one event of fields, and returns its id; None if it was refused, which was noted. Never raises."""
+CountTokens = Callable[[str], int]
+
+
+class Call:
+    """Give it what comes back (`answered`, or `chunk` for each of a stream); its event is emitted when its block ends,
+    or by `finish`. Once: later calls do nothing.
+
+    Nothing of metering is raised: what goes wrong is noted and counted. Not thread-safe: it belongs to one request.
+    """
+
+    def __init__(
+        self,
+        emit: Emit,
+        convention: Convention,
+        fields: Mapping[str, Any],
+        *,
+        clock_ns: Callable[[], int],
+        count_tokens: CountTokens | None = None,
+    ) -> None:
+        self._emit, self._convention, self._fields = emit, convention, dict(fields)
+        self._clock_ns, self._count_tokens = clock_ns, count_tokens
+        self._began_ns = clock_ns()
+        self._first_ns: int | None = None
+        self._stream = UsageStream(convention)
+        self._told: dict[str, Any] = {}
+        self._texts: list[str] = []
+        self._delivered_texts: int | None = None
+        self._status: str | None = None
+        self._finished = False
+        self.event_id: str | None = None
+        """The event's id, once it was emitted."""
+
+    def answered(self, answer: object) -> None:
+        """The whole answer, as a mapping or an object of the provider's SDK."""
+        self._take(answer)
+
+    def chunk(self, chunk: object) -> None:
+        """One chunk of a stream. The first that says something is the first token."""
+        if self._take(chunk) and self._first_ns is None:
+            self._first_ns = self._clock_ns()
+
+    def used(self, **fields: Any) -> None:
+        """What you know better than the provider says: fields of `GenerationV1`. `TypeError` for others."""
+        check_names(GenerationV1, fields)
+        self._told.update(fields)
+
+    def caller_left(self) -> None:
+        """The caller cancelled. Chunks that come after this were generated, but not delivered."""
+        self._status = "cancelled"
+        self._delivered_texts = len(self._texts)
+
+    def failed(self, error: BaseException | None = None) -> None:
+        """The call failed, or was cancelled, as the error tells; usage that is known counts all the same."""
+        if isinstance(error, asyncio.CancelledError | GeneratorExit | KeyboardInterrupt):
+            self._status = "cancelled"
+        elif self._status is None:
+            self._status = "error"
+
+    def finish(self) -> str | None:
+        """Emit the event, and return its id; None if it was refused. Emits once: later calls return the same."""
+        if self._finished:
+            return self.event_id
+        self._finished = True
+        self.event_id = self._emit(self._outcome())
+        return self.event_id
+
+    def outcome(self) -> dict[str, Any]:
+        """The fields of what came back, for those who emit another event of it; then `finish` emits nothing."""
+        self._finished = True
+        return self._outcome()
+
+    @property
+    def finished(self) -> bool:
+        """Whether the event was emitted, or never will be."""
+        return self._finished
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self.failed(error)
+        self.finish()
+
+    def _take(self, answer: object) -> bool:
+        text = self._stream.add(answer)
+        if text and self._count_tokens is not None:
+            self._texts.append(text)
+        return bool(text)
+
+    def _outcome(self) -> dict[str, Any]:
+        notes: list[Note] = []
+        now = self._clock_ns()
+        known = {} if self._stream.empty else self._stream.usage().fields
+        # The fleet's own name is the one that rate cards know; the provider's tells the version.
+        version = known.pop("model", None)
+        fields: dict[str, Any] = {
+            "model_version": None if version == self._fields.get("model") else version,
+            **known,
+            "latency_ms": (now - self._began_ns) // _NS_IN_MS,
+            **{name: value for name, value in self._fields.items() if value is not None},
+        }
+        if self._first_ns is not None:
+            fields["time_to_first_token_ms"] = (self._first_ns - self._began_ns) // _NS_IN_MS
+        # A stream that says how it ended did, even if its caller left before reading the rest.
+        fields["status"] = self._status or known.get("status") or "ok"
+        fields.update(self._told)
+        self._count(fields, notes)
+        NOTES.add(self._convention.name, notes)
+        return fields
+
+    def _count(self, fields: dict[str, Any], notes: list[Note]) -> None:
+        """Count tokens here: those that nobody told, and those that reached a caller who left."""
+        if self._count_tokens is None or not self._texts:
+            return
+        if fields.get("output_tokens") is None:
+            counted = self._counted(self._texts, notes)
+            if counted is not None:
+                fields.update(output_tokens=counted, usage_fidelity="estimated")
+                notes.append(Note(NoteCode.ESTIMATED, "output_tokens", "was counted here: the provider did not tell"))
+        if fields["status"] == "cancelled" and "delivered_output_tokens" not in fields:
+            delivered = self._counted(self._texts[: self._delivered_texts], notes)
+            whole = fields.get("output_tokens")
+            if delivered is not None and whole is not None:
+                # Our count and the provider's may differ by a few tokens; nothing is delivered that was not generated.
+                fields["delivered_output_tokens"] = min(delivered, whole)
+
+    def _counted(self, texts: list[str], notes: list[Note]) -> int | None:
+        count = self._count_tokens
+        if count is None:
+            return None
+        try:
+            tokens = count("".join(texts))
+        except Exception as error:  # noqa: BLE001  (code of others, for which no request may fail)
+            notes.append(Note(NoteCode.BAD_NUMBER, "count_tokens", f"failed with {type(error).__name__}"))
+            return None
+        if isinstance(tokens, int) and not isinstance(tokens, bool) and tokens >= 0:
+            return tokens
+        notes.append(Note(NoteCode.BAD_NUMBER, "count_tokens", "gave no whole number from 0"))
+        return None
