@@ -21,7 +21,7 @@ from fleetmeter_bench.dedup_figures import dedup_figures
 from fleetmeter_bench.machine import machine
 from fleetmeter_bench.native_speed import native_speeds
 from fleetmeter_bench.parser_peers import parser_peers
-from fleetmeter_bench.pipeline import engines, timed_plain_faust, timed_reading, timed_worker
+from fleetmeter_bench.pipeline import engines, timed_plain_faust, timed_reading, timed_recoveries, timed_worker
 from fleetmeter_bench.screen import (
     away_line,
     client_table,
@@ -30,6 +30,7 @@ from fleetmeter_bench.screen import (
     parser_table,
     pipeline_table,
     reading_line,
+    recovery_table,
     show_machine,
 )
 from fleetmeter_bench.soak import soak
@@ -40,9 +41,10 @@ from fleetmeter_jobs.settings import Settings
 from fleetmeter_local import start_kafka
 from rich.console import Console
 
-PARTS = ("native", "python", "dedup", "worker", "client")
+PARTS = ("native", "python", "dedup", "worker", "recovery", "client")
 EMITS = 200_000
 AWAY_EVENTS_PER_S, AWAY_SECONDS = 1_000, 60.0
+RECOVERY_EVENTS = 3_000_000
 WORKER_EVENTS: dict[Format, int] = {"JSON": 1_000_000, "JSON array": 2_000_000, "Arrow": 4_000_000}
 
 
@@ -77,6 +79,8 @@ def main(arguments: list[str]) -> int:
         console.print(dedup_table(figures))
     if "worker" in options.only:
         results["worker"] = _pipeline(console, options.scale, results["machine"]["cores"])
+    if "recovery" in options.only:
+        results["recovery"] = _recovery(console, options.scale)
     if "client" in options.only:
         results["client"] = _client(console, options.scale)
     if options.json:
@@ -116,6 +120,17 @@ def _pipeline(console: Console, scale: float, cores: int) -> dict[str, Any]:
         "plain_faust": {**dataclasses.asdict(plain), "events_per_s": plain.events_per_s},
         "ratios": {name: one.events_per_s / plain.events_per_s for name, one in workers},
     }
+
+
+def _recovery(console: Console, scale: float) -> list[dict[str, Any]]:
+    with (
+        tempfile.TemporaryDirectory(prefix="fleetmeter-bench-") as folder,
+        console.status("Killing workers ..."),
+        engines(Path(folder)) as running,
+    ):
+        recoveries = timed_recoveries(running.settings, max(500_000, int(RECOVERY_EVENTS * scale)))
+    console.print(recovery_table(recoveries))
+    return [dataclasses.asdict(one) for one in recoveries]
 
 
 def _client(console: Console, scale: float) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from fleetmeter_local.process import trouble_in
 from fleetmeter_sql.migrate import migrate
 
 from fleetmeter_bench.reading_speed import Reading, reading_speed
+from fleetmeter_bench.recovery_speed import Recovery, recovery_speed
 from fleetmeter_bench.topics import fill_topic
 from fleetmeter_bench.worker_speed import EndToEnd, worker_speed
 from fleetmeter_bench.workload import Format
@@ -88,6 +89,18 @@ def timed_reading(settings: Settings, records: int) -> Reading:
     """The worker's consumer alone on the settings' topic; the best of `READINGS`, since the first one warms caches."""
     readings = [reading_speed(settings, records, READING_LIMIT_S) for _ in range(READINGS)]
     return max(readings, key=lambda one: one.records_per_s)
+
+
+def timed_recoveries(settings: Settings, events: int) -> list[Recovery]:
+    """A worker killed at full load, on JSON, for each way in which its partitions come back."""
+    found = []
+    for stands_by in (False, True):
+        name = f"bench-recovery-{'other' if stands_by else 'same'}"
+        of_topic = settings.model_copy(update={"topic": name, "consumer_group": name})
+        of_topic.model_fields_set.update({"topic", "consumer_group"})
+        records = fill_topic(of_topic, "JSON", events)
+        found.append(recovery_speed(of_topic, records, events, stands_by=stands_by))
+    return found
 
 
 def timed_plain_faust(settings: Settings, events: int) -> PlainFaust:

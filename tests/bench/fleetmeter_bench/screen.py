@@ -13,6 +13,7 @@ from fleetmeter_bench.measure import Speed
 from fleetmeter_bench.native_speed import NativeSpeed
 from fleetmeter_bench.pipeline import PlainFaust
 from fleetmeter_bench.reading_speed import Reading
+from fleetmeter_bench.recovery_speed import Recovery
 from fleetmeter_bench.worker_speed import EndToEnd
 
 
@@ -53,6 +54,19 @@ def native_table(speeds: list[NativeSpeed], known_ids: int) -> Table:
         "A worker always deduplicates: sequenced ids cost it a range, foreign ids 128 bits each. Without: the same "
         "sequenced ids, to show what that costs."
     )
+    return table
+
+
+def recovery_table(recoveries: list[Recovery]) -> Table:
+    """What a kill at full load costs."""
+    table = Table(title="Time to recover: a worker is killed (-9) at full load", title_justify="left")
+    for head in ("what then", "events", "left to count", "all partitions commit again after", "caught up after"):
+        table.add_column(head, justify="left" if head == "what then" else "right")
+    for one in recoveries:
+        table.add_row(
+            one.how, f"{one.events:,}", f"{one.left:,}", f"{one.all_commit_s:.1f} s", f"{one.caught_up_s:.1f} s"
+        )
+    table.caption = "Each event was counted once. Who takes over waits for the session's end (session_timeout_s)."
     return table
 
 
