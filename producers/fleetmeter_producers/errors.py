@@ -5,6 +5,7 @@
     ├── ClientClosedError          input      emit after close
     ├── OutboxFullError            kafka      retryable: there is no room for the event (policies `raise` and `block`)
     ├── UndeliveredError           kafka      retryable: the broker did not acknowledge everything that was sent
+    ├── DeviceStoreError           internal   retryable: the file with a device's counts can't be read or written
     ├── SpoolError                 input      a folder is no spool, or can't be read
     └── TraceError                 input      a trace file can't be read; names the line and the column
 
@@ -58,6 +59,12 @@ class SpoolError(ProducerError):
     """A folder that was named is no spool, or can't be read. The message names it."""
 
     domain: ClassVar[Domain] = "input"
+
+
+class DeviceStoreError(ProducerError):
+    """The file with a device's counts can't be read or written. The message names it."""
+
+    retryable: ClassVar[bool] = True
 
 
 class TraceError(ProducerError):

@@ -55,3 +55,13 @@ def test_gateway(run_page: Any) -> None:
     assert (generation["route"], generation["input_tokens"], generation["output_tokens"]) == ("fallback", 60, 30)
     assert (fallback["fallback_reason"], fallback["wasted_output_tokens"]) == ("low_confidence", 20)
     assert printed == f"the generation that is billed is {fallback['generation_id']}\n"
+
+
+def test_devices(run_page: Any) -> None:
+    events, printed = run_page("devices.md")
+    assert [event["kind"] for event in events] == ["download", "deploy", "seat", "estimate"]
+    estimate = events[-1]
+    assert (estimate["queries"], estimate["output_tokens"]) == (1, 85)
+    assert estimate["output_tokens"] <= estimate["output_tokens_upper"]
+    assert "alice" not in printed
+    assert "4 reports handed over" in printed

@@ -1,0 +1,62 @@
+"""The file with a device's counts: shared, damaged, refused by the disk."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from fleetmeter_doubles.emitter import KeepingEmitter
+from fleetmeter_producers import ProducerError
+from fleetmeter_producers.device import DeviceReporter
+
+from .conftest import MODEL, FakeClock, report
+
+Make = Callable[..., DeviceReporter]
+
+
+def test_processes_of_one_app_share_the_counts(make_reporter: Make, kept: KeepingEmitter, clock: FakeClock) -> None:
+    reporter = make_reporter()
+    reporter.count(MODEL.name)
+    child = os.fork()
+    if child == 0:
+        counted = reporter.count(MODEL.name, queries=5)
+        os._exit(0 if counted else 1)
+    reporter.count(MODEL.name, queries=7)
+    assert os.waitpid(child, 0)[1] == 0
+    assert [data["queries"] for data in report(reporter, kept, clock)] == [13]
+
+
+def test_a_damaged_file_is_set_aside(make_reporter: Make, tmp_path: Path, kept: KeepingEmitter) -> None:
+    reporter = make_reporter()
+    reporter.count(MODEL.name)
+    reporter.close()
+    (path,) = (tmp_path / "counts").iterdir()
+    path.write_bytes(b"not a database, by any means" * 100)
+    again = make_reporter()
+    assert again.count(MODEL.name)
+    assert again.report(kept) == 1
+    assert path.with_name(f"{path.name}.damaged").exists()
+
+
+def test_a_disk_that_refuses_costs_the_count_and_not_the_query(
+    make_reporter: Make, monkeypatch: pytest.MonkeyPatch, kept: KeepingEmitter
+) -> None:
+    reporter = make_reporter()
+    (limit,) = reporter._store._connection.execute("PRAGMA max_page_count=1").fetchone()  # type: ignore[union-attr]
+    for number in range(5_000):
+        if not reporter.deployed(MODEL.name, f"{number}.0"):
+            break
+    assert reporter.lost == 1
+    reporter._store._connection.execute("PRAGMA max_page_count=100000")  # type: ignore[union-attr]
+    assert limit < 100
+    assert reporter.count(MODEL.name), "the transaction was given up, and the next one works"
+
+
+def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path, make_reporter: Make) -> None:
+    reporter = make_reporter()
+    reporter.close()
+    (path,) = (tmp_path / "counts").iterdir()
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(ProducerError, match=r"the counts in .*\.counts can't be read or written"):
+        make_reporter()
