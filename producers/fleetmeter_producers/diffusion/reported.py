@@ -6,7 +6,8 @@ Each function returns a dict to be completed with what only you know (account, r
 
 A server's word is taken as it stands, and nothing is derived that it does not say. Of the hosted and serving APIs below
 none reports steps or forward passes: these stay absent, and `usage_fidelity` is `provider_reported`. Unknown fields are
-ignored; a usage block that is missing leaves its quantities absent.
+ignored; a usage block that is missing leaves its quantities absent. Tokens are read as for any other provider
+(`fleetmeter_producers.gateway.read_usage`); what is added here is how the text came about.
 
 | server | what it returns | where that is written |
 |---|---|---|
@@ -18,20 +19,16 @@ ignored; a usage block that is missing leaves its quantities absent.
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
-from fleetmeter_schemas.events import GenerationV1
-from fleetmeter_schemas.rules import PartsWithin
-
 from fleetmeter_producers import matrix
+from fleetmeter_producers.diffusion.work import SCHEDULES
+from fleetmeter_producers.gateway import read_usage
 from fleetmeter_producers.matrix import Block, MatrixShape
-
-_logger = logging.getLogger(__name__)
 
 Fields = dict[str, Any]
 FastDllmCache = Literal["none", "prefix", "dual"]
@@ -113,39 +110,19 @@ def fast_dllm(
     size, others = settings.block_length, settings.blocks - 1
     # How the steps are spread over the blocks makes no difference to the sum, in the cases that come here.
     blocks = [*[Block(size, 1)] * others, Block(size, nfe - others)]
-    schedule = {"none": matrix.diffusion, "prefix": matrix.diffusion_prefix_cache, "dual": matrix.diffusion_dual_cache}
-    passes = schedule[settings.cache](input_tokens, blocks)
-    return fields | {"matrix_formula": _CACHES[settings.cache], "matrix_gflop": matrix.gflop(shape, passes)}
+    formula = _CACHES[settings.cache]
+    passes = SCHEDULES[formula](input_tokens, blocks)
+    return fields | {"matrix_formula": formula, "matrix_gflop": matrix.gflop(shape, passes)}
 
 
 def sglang(answer: Mapping[str, Any], *, model: str, dllm_algorithm: str | None = None) -> Fields:
     """A generation by SGLang: an answer of `/generate`, or of its OpenAI-compatible endpoints.
 
     `dllm_algorithm` is the server's option of that name, such as LowConfidence or JointThreshold. How many steps the
-    algorithm took SGLang does not tell, nor can its settings: a block stops when it is settled. `meta_info` has
-    prompt_tokens, completion_tokens, cached_tokens (a part of prompt_tokens), finish_reason and e2e_latency in s.
+    algorithm took SGLang does not tell, nor can its settings: a block stops when it is settled.
     """
     strategy = {"decoding_strategy": _WORD.sub("_", dllm_algorithm).lower()} if dllm_algorithm else {}
-    base: Fields = {"model": model, "generation_mode": "block_diffusion", **strategy}
-    meta = answer.get("meta_info")
-    if not isinstance(meta, Mapping):
-        return {**base, **_openai(answer)}
-    reason = meta.get("finish_reason")
-    kind = reason.get("type") if isinstance(reason, Mapping) else reason
-    latency_s = meta.get("e2e_latency")
-    return _sound(
-        {
-            **base,
-            "usage_fidelity": "provider_reported",
-            "request_id": meta.get("id"),
-            "input_tokens": meta.get("prompt_tokens"),
-            "cache_read_input_tokens": meta.get("cached_tokens"),
-            "output_tokens": meta.get("completion_tokens"),
-            "finish_reason": kind,
-            "status": "cancelled" if kind == "abort" else "ok",
-            "latency_ms": round(latency_s * 1000) if isinstance(latency_s, int | float) else None,
-        }
-    )
+    return read_usage("sglang", answer).fields | {"model": model, "generation_mode": "block_diffusion"} | strategy
 
 
 def vllm(answer: Mapping[str, Any], *, model: str, selection_policy: str | None = None) -> Fields:
@@ -155,7 +132,7 @@ def vllm(answer: Mapping[str, Any], *, model: str, selection_policy: str | None 
     canvas_length and max_denoising_steps say what a canvas may take at most; what a request took vLLM does not report.
     """
     strategy = {"decoding_strategy": selection_policy} if selection_policy else {}
-    return {"model": model, "generation_mode": "block_diffusion", **strategy, **_openai(answer)}
+    return read_usage("vllm", answer).fields | {"model": model, "generation_mode": "block_diffusion"} | strategy
 
 
 def mercury(answer: Mapping[str, Any]) -> Fields:
@@ -163,55 +140,4 @@ def mercury(answer: Mapping[str, Any]) -> Fields:
 
     The model is the one that the answer names. Tokens are reported as OpenAI does; steps are not.
     """
-    return {
-        "model": str(answer.get("model") or "mercury"),
-        "generation_mode": "diffusion",
-        "provider": "inception",
-        **_openai(answer),
-    }
-
-
-def _openai(answer: Mapping[str, Any]) -> Fields:
-    """OpenAI's answer of a chat or text completion: cached tokens are a part of the prompt's; reasoning, accepted and
-    rejected prediction tokens are parts of the completion's. Details may be missing or null."""
-    usage = _mapping(answer.get("usage"))
-    prompt, completion = _mapping(usage.get("prompt_tokens_details")), _mapping(usage.get("completion_tokens_details"))
-    choices = answer.get("choices")
-    choice = _mapping(choices[0]) if isinstance(choices, list | tuple) and choices else {}
-    return _sound(
-        {
-            "usage_fidelity": "provider_reported",
-            "request_id": answer.get("id"),
-            "input_tokens": usage.get("prompt_tokens"),
-            "cache_read_input_tokens": prompt.get("cached_tokens"),
-            "audio_input_tokens": prompt.get("audio_tokens"),
-            "output_tokens": usage.get("completion_tokens"),
-            "reasoning_tokens": completion.get("reasoning_tokens"),
-            "audio_output_tokens": completion.get("audio_tokens"),
-            "accepted_prediction_tokens": completion.get("accepted_prediction_tokens"),
-            "rejected_prediction_tokens": completion.get("rejected_prediction_tokens"),
-            "finish_reason": choice.get("finish_reason"),
-            "status": "ok" if choice.get("finish_reason") else None,
-        }
-    )
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _sound(fields: Fields) -> Fields:
-    """The fields that are there. Parts that don't fit their whole, or whose whole is missing, are left out: an event
-    with impossible parts would be refused, and its whole, which is billed, lost with it."""
-    there = {name: value for name, value in fields.items() if value is not None}
-    for rule in GenerationV1.RULES:
-        if isinstance(rule, PartsWithin) and _exceeds(rule, there):
-            _logger.warning("the parts %s of %s don't fit, and are left out", rule.parts, rule.whole)
-            there = {name: value for name, value in there.items() if name not in rule.parts}
-    return there
-
-
-def _exceeds(rule: PartsWithin, fields: Fields) -> bool:
-    parts = [fields[part] for part in rule.parts if part in fields]
-    # What is no number at all is left to the contract, which names it.
-    return all(isinstance(part, int) for part in parts) and sum(parts) > fields.get(rule.whole, 0)
+    return {"model": "mercury", **read_usage("mercury", answer).fields, "generation_mode": "diffusion"}

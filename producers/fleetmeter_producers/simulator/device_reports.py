@@ -15,10 +15,10 @@ from typing import Any, Final
 from fleetmeter_schemas.events import DeviceReportV1, ReportKind
 from fleetmeter_schemas.timestamps import to_rfc3339
 
+from fleetmeter_producers.device.traits import DeviceTraits, LocalModel
 from fleetmeter_producers.simulator import draws
 from fleetmeter_producers.simulator.accounts import Account, Installation, new_installation
 from fleetmeter_producers.simulator.draws import pick
-from fleetmeter_producers.simulator.generation_parts import catalogue_entry
 from fleetmeter_producers.simulator.planned import Body, Subjects
 from fleetmeter_producers.wire import format_time
 
@@ -33,6 +33,7 @@ _KINDS: Final[dict[ReportKind, float]] = {
 _WEIGHTS: Final = list(itertools.accumulate(_KINDS.values()))
 _FEWEST_DEPLOYED: Final = 2
 _DAY_US: Final = 86_400_000_000
+_HOUR_MS: Final = 3_600_000
 
 
 def device_report(rng: Random, account: Account, time_us: int) -> tuple[Body, Subjects]:
@@ -76,11 +77,11 @@ def _estimate(rng: Random, account: Account, installation: Installation, time_us
     account.owed_queries -= queries
     input_tokens = queries * draws.tokens(rng, 300, 900, 4_000)
     output_tokens = queries * draws.tokens(rng, 90, 250, 1_000)
-    weights = catalogue_entry(installation.model).weight_bytes(installation.quantization)
-    if weights is None:
-        raise LookupError(f"{installation.model} has no weights in {installation.quantization} in the catalogue")
-    # Each token reads all weights once, so that memory bandwidth bounds the speed; half of it is what devices reach.
-    limit_per_s = installation.bandwidth_mbps * 1_000_000 / weights
+    traits = _device(installation.device_class, installation.bandwidth_mbps)
+    model = _catalogued(installation.model, installation.quantization)
+    # What memory bandwidth allows in an hour; half of that is what devices reach.
+    an_hour = traits.most_output_tokens(model, _HOUR_MS) or 1
+    active_ms = 2 * output_tokens * _HOUR_MS // an_hour
     return _report(
         "estimate",
         installation,
@@ -97,10 +98,20 @@ def _estimate(rng: Random, account: Account, installation: Installation, time_us
         input_tokens_upper=int(input_tokens * 1.5),
         output_tokens=output_tokens,
         output_tokens_lower=int(output_tokens * 0.7),
-        output_tokens_upper=int(output_tokens * 1.5),
-        active_ms=int(output_tokens * 1000 / (limit_per_s * 0.5)),
+        output_tokens_upper=traits.most_output_tokens(model, active_ms),
+        active_ms=active_ms,
         memory_bandwidth_mbps=installation.bandwidth_mbps,
     )
+
+
+@cache
+def _device(device_class: str, bandwidth_mbps: int) -> DeviceTraits:
+    return DeviceTraits(device_class, bandwidth_mbps)
+
+
+@cache
+def _catalogued(name: str, quantization: str) -> LocalModel:
+    return LocalModel.of_catalogue(name, quantization)
 
 
 def _model(installation: Installation) -> dict[str, str]:
