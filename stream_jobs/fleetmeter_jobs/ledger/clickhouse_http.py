@@ -148,6 +148,8 @@ class ClickHouseHttp:
         code = answer.headers.get("X-ClickHouse-Exception-Code")
         if answer.status != 200 or code is not None:
             raise self._error(answer.status, code, content)
+        if not _says_where_it_ends(answer.headers):
+            raise StoreUnavailableError(f"ClickHouse at {self.url} did not answer: the answer's head breaks off")
         return content
 
     def rows(
@@ -179,6 +181,12 @@ class ClickHouseHttp:
         return StoreUnavailableError(
             f"ClickHouse at {self.url} answers HTTP {status}, code {code}: {text} {advice}".rstrip()
         )
+
+
+def _says_where_it_ends(headers: Mapping[str, str]) -> bool:
+    """A connection that is lost within the head leaves a head without this, for which `http.client` takes the lost
+    connection for the end of an empty answer: "there is no position". With it, whatever is missing is an error."""
+    return headers.get("Content-Length", "").isdecimal() or headers.get("Transfer-Encoding", "").lower() == "chunked"
 
 
 def _parameter(value: object) -> str:

@@ -132,6 +132,41 @@ def test_an_answer_that_breaks_off() -> None:
         ClickHouseHttp(url).rows("SELECT 1")
 
 
+_ROWS = b"[1,2]\n[3,4]\n[5,6]\n"
+_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nX-ClickHouse-Summary: {}\r\n"
+
+
+@pytest.mark.parametrize(
+    "whole",
+    [
+        _HEAD + b"Content-Length: 18\r\nX-ClickHouse-Format: JSONCompactEachRow\r\n\r\n" + _ROWS,
+        _HEAD + b"Transfer-Encoding: chunked\r\n\r\n12\r\n" + _ROWS + b"\r\n0\r\n\r\n",
+    ],
+    ids=["length", "chunked"],
+)
+def test_an_answer_is_whole_or_an_error_wherever_it_breaks_off(whole: bytes) -> None:
+    """Also within its head, where `http.client` sees an empty answer: a partition would have no position."""
+    cut = 0
+
+    def answer(handler: BaseHTTPRequestHandler, _body: bytes) -> None:
+        handler.wfile.write(whole[:cut])
+        handler.close_connection = True
+
+    refused = 0
+    with serving(answer) as url:
+        http = ClickHouseHttp(url)
+        for cut in range(len(whole) + 1):
+            try:
+                rows = http.rows("SELECT")
+            except StoreUnavailableError:
+                refused += 1
+            else:
+                assert rows == [[1, 2], [3, 4], [5, 6]], whole[:cut]
+        assert http.rows("SELECT") == [[1, 2], [3, 4], [5, 6]]
+        http.close()
+    assert refused >= whole.index(_ROWS) + len(_ROWS)
+
+
 def test_nobody_there() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
