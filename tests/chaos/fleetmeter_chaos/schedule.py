@@ -13,6 +13,7 @@ from typing import Final
 
 from clickhouse_connect.driver.client import Client
 from confluent_kafka import KafkaException
+from fleetmeter_jobs.ledger.dedup.seal import read_chain
 from fleetmeter_jobs.ledger.errors import StoreUnavailableError
 from fleetmeter_jobs.ledger.position import PartitionId
 from fleetmeter_native import blob_stats
@@ -208,7 +209,8 @@ class Schedule:
         return chapter
 
     def _sealed(self, epoch: int) -> bool:
-        """Whether no more ids are left in the ledger than a chunk that grows may have."""
+        """Whether no more ids wait in the ledger than a chunk that grows may have. What a worker left there that died
+        before it deleted a sealed chunk's blobs goes with the next chunk."""
         stage = self.stage
         if any(worker.state == "stopped" for worker in stage.workers):
             return False
@@ -217,7 +219,10 @@ class Schedule:
             for number in range(self.plan.partitions):
                 partition = PartitionId(stage.name, number, epoch)
                 position = store.position(partition)
-                blobs = store.blobs(partition, position.next_offset) if position else ()
+                if position is None:
+                    continue
+                sealed_to = read_chain(store, partition, position.first_offset).end
+                blobs = store.blobs(partition, position.next_offset, sealed_to)
                 if sum(blob_stats(blob.data)["foreign_ids"] for blob in blobs) >= self.plan.chunk_ids:
                     return False
         except StoreUnavailableError:

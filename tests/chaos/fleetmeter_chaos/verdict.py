@@ -24,7 +24,7 @@ from fleetmeter_chaos.log_reading import Log
 
 _GROUP = ("account_id", "model", "generation_mode", "event_type")
 _SHOWN = 5
-_AUDITED = ("positions", "chain", "arithmetic", "strays", "derived")
+_AUDITED = ("positions", "chain", "arithmetic", "strays", "derived", "chunks")
 
 
 @dataclass(frozen=True, slots=True)
