@@ -85,9 +85,13 @@ def elapsed_between(before: Reading, now: Reading) -> int:
     return max(0, now.elapsed_us - before.elapsed_us)
 
 
-def bounded(begin_us: int, end_us: int, *, elapsed_us: int, latest_us: int, oldest_us: int) -> tuple[int, int] | None:
-    """(Begin, end) of a period that can't end after `latest_us`; None if all of it was before `oldest_us`."""
+def bounded(
+    begin_us: int, end_us: int, *, elapsed_us: int, latest_us: int, oldest_us: int, reported_us: int
+) -> tuple[int, int] | None:
+    """(Begin, end) of a period that can't end after `latest_us`, nor begin before `reported_us`, up to which earlier
+    ones were reported; None if all of it was before `oldest_us`."""
     end = min(end_us, latest_us)
     if end <= oldest_us:
         return None
-    return max(min(begin_us, end - elapsed_us), oldest_us), end
+    begin = max(min(begin_us, end - elapsed_us), oldest_us, reported_us)
+    return min(begin, end), end

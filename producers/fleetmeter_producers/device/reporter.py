@@ -100,6 +100,7 @@ class DeviceReporter:
         with self._store.change() as (connection, _):
             connection.execute("UPDATE device SET allowed = 0")
             reports.forget(connection)
+        self._store.overwrite()
 
     def count(
         self,
@@ -228,6 +229,8 @@ class DeviceReporter:
         return declared
 
     def _pseudonym(self, user: str) -> str:
+        if not isinstance(user, str):
+            raise ValueError("a user is named by a text, of which a hash is kept")
         if self._user_key is None:
             raise ValueError("seats of users need user_key, a secret of the account")
         return f"u-{hmac.new(self._user_key, user.encode(errors='surrogatepass'), hashlib.sha256).hexdigest()[:32]}"

@@ -61,13 +61,19 @@ def freeze(
     offset_us: int,
 ) -> None:
     """Make reports of the periods that ended, and forget the periods. `offset_us`: how far the device's clock lags."""
-    (installation,) = connection.execute("SELECT installation FROM device").fetchone()
+    installation, reported = connection.execute("SELECT installation, reported_us FROM device").fetchone()
     latest = now_us + offset_us
     oldest = latest - OLDEST_PERIOD_US
+    connection.execute("UPDATE device SET reported_us = ?", (latest,))
     rows = connection.execute("SELECT * FROM period WHERE end_us IS NOT NULL ORDER BY number DESC").fetchall()
     for number, begin_us, end_us, elapsed_us, salt in rows:
         span = bounded(
-            begin_us + offset_us, end_us + offset_us, elapsed_us=elapsed_us, latest_us=latest, oldest_us=oldest
+            begin_us + offset_us,
+            end_us + offset_us,
+            elapsed_us=elapsed_us,
+            latest_us=latest,
+            oldest_us=oldest,
+            reported_us=reported,
         )
         if span is None:
             _logger.warning("a period that ended more than 399 days ago is not reported any more")
@@ -79,7 +85,7 @@ def freeze(
                 data = {"kind": "seat", "seat_kind": kind, "installation": installation, **period, **who}
                 _wait(connection, new_ulid(), {**data, "device_class": traits.device_class})
             period["period_hash"] = hmac.new(salt, installation.encode(), hashlib.sha256).hexdigest()[:_HASH_DIGITS]
-            _freeze_usage(connection, number, models, traits, period, span)
+            _freeze_usage(connection, number, models, traits, period, span[1], max(span[1] - span[0], elapsed_us))
         counting.drop_period(connection, number)
 
 
@@ -118,10 +124,10 @@ def _freeze_usage(
     models: Mapping[str, LocalModel],
     traits: DeviceTraits,
     period: dict[str, str],
-    span: tuple[int, int],
+    end_us: int,
+    length_us: int,
 ) -> None:
-    begin_us, end_us = span
-    length_ms = -(-(end_us - begin_us) // 1000)
+    length_ms = -(-length_us // 1000)
     for _, name, version, *sums in connection.execute("SELECT * FROM usage WHERE period = ?", (number,)).fetchall():
         model = models.get(name) or LocalModel(name)
         quantities = estimate(Counted(*sums), model, traits, length_ms)

@@ -32,7 +32,7 @@ _BUSY_S: Final = 5.0
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS device (
     one INTEGER PRIMARY KEY CHECK (one = 1), installation TEXT NOT NULL, allowed INTEGER NOT NULL,
-    wall_us INTEGER NOT NULL, elapsed_us INTEGER NOT NULL, boot TEXT NOT NULL
+    wall_us INTEGER NOT NULL, elapsed_us INTEGER NOT NULL, boot TEXT NOT NULL, reported_us INTEGER NOT NULL
 );
 CREATE TABLE IF NOT EXISTS period (
     number INTEGER PRIMARY KEY, begin_us INTEGER NOT NULL, end_us INTEGER, elapsed_us INTEGER NOT NULL,
@@ -94,6 +94,12 @@ class Store:
                 self._connection.close()
                 self._connection = None
 
+    def overwrite(self) -> None:
+        """What was deleted is gone from the write-ahead log, too; unless another process is reading it just now."""
+        with self._lock, self._explained():
+            if self._connection is not None:
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+
     def after_fork(self) -> None:
         """In a child: open the file anew when it is needed. SQLite must not carry a connection over, not even to close
         it; and a thread that held the lock is not here."""
@@ -141,7 +147,7 @@ class Store:
                 connection.execute(statement)
             now = self._clock.read()
             connection.execute(
-                "INSERT OR IGNORE INTO device VALUES (1, ?, 0, ?, ?, ?)", (f"i-{os.urandom(16).hex()}", *now)
+                "INSERT OR IGNORE INTO device VALUES (1, ?, 0, ?, ?, ?, 0)", (f"i-{os.urandom(16).hex()}", *now)
             )
         except BaseException:
             connection.close()

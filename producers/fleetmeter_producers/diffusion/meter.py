@@ -81,9 +81,10 @@ class DiffusionMeter:
     ) -> DiffusionRun:
         """A generation begins, for the account that pays; its latency counts from here.
 
-        `canvas_tokens`: positions of the answer that the server computes together, masks included. A schedule with a
-        canvas needs it. `max_denoising_steps`: what the schedule allows; more steps than that were never done.
-        `fields` are further ones of `GenerationV1`, such as the part of the prompt that a cache held.
+        `canvas_tokens`: positions of the answer that the server computes together, masks included; a schedule with a
+        canvas needs them, and raises `ValueError` without. `max_denoising_steps`: what the schedule allows; more steps
+        than that were never done. `fields` are further ones of `GenerationV1`, such as the part of the prompt that a
+        cache held.
         """
         if self._schedule in _CANVAS_SCHEDULES and (canvas_tokens is None or input_tokens is None):
             raise ValueError(f"{self._schedule} computes prompt and answer: name input_tokens and canvas_tokens")

@@ -32,14 +32,18 @@ def test_across_a_boot_only_a_step_back_shows() -> None:
 moment = st.integers(0, 10**15)
 
 
-@given(moment, moment, st.integers(0, 10**14), moment, moment)
-def test_a_period_lies_between_the_bounds(begin: int, end: int, elapsed: int, latest: int, oldest: int) -> None:
-    span = bounded(begin, end, elapsed_us=elapsed, latest_us=latest, oldest_us=oldest)
+@given(moment, moment, st.integers(0, 10**14), moment, moment, moment)
+def test_a_period_lies_between_the_bounds(
+    begin: int, end: int, elapsed: int, latest: int, oldest: int, reported: int
+) -> None:
+    span = bounded(begin, end, elapsed_us=elapsed, latest_us=latest, oldest_us=oldest, reported_us=reported)
     if span is None:
         assert min(end, latest) <= oldest
         return
     assert oldest <= span[0] <= span[1] <= latest
-    assert span[1] - span[0] >= min(elapsed, span[1] - oldest), "it lasts as long as was counted"
+    assert span[0] >= min(reported, span[1]), "what was reported is not reported again"
+    room = span[1] - max(oldest, min(reported, span[1]))
+    assert span[1] - span[0] >= min(elapsed, room), "it lasts as long as was counted"
 
 
 def test_the_clocks_of_this_machine() -> None:

@@ -89,5 +89,4 @@ def test_what_is_forgotten_is_not_in_the_file(tmp_path: Path) -> None:
     pseudonym = reporter.preview()[0]["user"].encode()
     assert pseudonym in written(tmp_path)
     reporter.withdraw()
-    reporter.close()
     assert pseudonym not in written(tmp_path)
