@@ -16,8 +16,10 @@ CARGO := cd native && cargo
 VENV_READY := $(VENV)/.made
 DEPENDENCIES_READY := $(VENV)/.dependencies-installed
 BUILD_READY := $(VENV)/.fleetmeter-built
+LITELLM := .litellm
+LITELLM_READY := $(LITELLM)/.installed
 
-.PHONY: demo test check format bench chaos chaos-deterministic setup lock clean help
+.PHONY: demo test test-litellm check format bench chaos chaos-deterministic setup lock clean help
 
 demo: setup engines ## Simulate a fleet, count its events exactly, and show the reconciliation (about a minute)
 	@$(VENV)/bin/fleetmeter demo
@@ -50,13 +52,21 @@ chaos-deterministic: setup ## Play interleavings of the commit in one process, w
 
 setup: $(BUILD_READY) ## Make .venv with the pinned dependencies and the native core (does nothing when all is current)
 
+# litellm forbids openai 3, would bring some forty packages, and had malicious releases: it stays out of .venv, and is
+# pinned by hash in a folder of its own, which is put on the path for these tests alone.
+test-litellm: setup $(LITELLM_READY) ## Test the LiteLLM callback, and openai's older client, with the real packages
+	@PYTHONPATH=$(LITELLM) $(VENV_PYTHON) -m pytest tests/producers/gateway/test_litellm_callback.py \
+		tests/producers/gateway/test_openai_client.py tests/producers/test_adapter_pages.py $(ARGS)
+
 lock: ## Pin the dependencies again (needs uv: pipx install uv)
 	@command -v uv >/dev/null || { echo "make lock needs uv. Get it with: pipx install uv" >&2; exit 1; }
 	@uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --custom-compile-command "make lock" \
 		--python-version 3.11 --extra dev pyproject.toml -o requirements/dev.lock $(ARGS)
+	@uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --custom-compile-command "make lock" \
+		--python-version 3.11 requirements/litellm.in -o requirements/litellm.lock $(ARGS)
 
 clean: ## Remove the environment, build products and caches (never .fleetmeter, the data of `fleetmeter up`)
-	@rm -rf $(VENV) native/target native/fleetmeter_native/_core*.so *.egg-info build dist htmlcov .coverage .coverage.* \
+	@rm -rf $(VENV) $(LITELLM) native/target native/fleetmeter_native/_core*.so *.egg-info build dist htmlcov .coverage .coverage.* \
 		.pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -77,6 +87,12 @@ $(VENV_READY):
 $(DEPENDENCIES_READY): requirements/dev.lock $(VENV_READY)
 	@echo "Installing the pinned dependencies (once) ..."
 	@$(VENV_PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.lock
+	@touch $@
+
+$(LITELLM_READY): requirements/litellm.lock $(VENV_READY)
+	@echo "Installing litellm, pinned, into $(LITELLM) (once) ..."
+	@rm -rf $(LITELLM)
+	@$(VENV_PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes --target $(LITELLM) -r requirements/litellm.lock
 	@touch $@
 
 $(BUILD_READY): pyproject.toml $(NATIVE) $(DEPENDENCIES_READY)

@@ -2,12 +2,15 @@
 of the reader's own.)"""
 
 import re
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 from fleetmeter_doubles.kafka_broker import FakeBroker
+from fleetmeter_doubles.openai_server import OpenAIServer, openai_server
 from fleetmeter_producers import UsageClient
 from fleetmeter_schemas import parse_event
 
@@ -65,3 +68,36 @@ def test_devices(run_page: Any) -> None:
     assert estimate["output_tokens"] <= estimate["output_tokens_upper"]
     assert "alice" not in printed
     assert "4 reports handed over" in printed
+
+
+@pytest.fixture
+def provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenAIServer]:
+    """What the clients of the pages take for OpenAI."""
+    with openai_server() as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        monkeypatch.setenv("OPENAI_API_BASE", server.url)
+        monkeypatch.setenv("OPENAI_API_KEY", "k")
+        yield server
+
+
+def test_openai(run_page: Any, provider: OpenAIServer) -> None:
+    pytest.importorskip("openai", reason="the official openai client is not installed: pip install openai")
+    events, printed = run_page("openai.md")
+    assert printed == "one two three four\none two three four"
+    assert [(event["input_tokens"], event["output_tokens"], event["status"]) for event in events] == [(20, 6, "ok")] * 2
+
+
+def test_litellm(run_page: Any, provider: OpenAIServer, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+    litellm = pytest.importorskip("litellm", reason="litellm is not in the development environment: make test-litellm")
+    try:
+        _, printed = run_page("litellm.md")
+        deadline = time.monotonic() + 20
+        while not broker.values() and time.monotonic() < deadline:
+            time.sleep(0.02)
+    finally:
+        litellm.callbacks = []
+    (value,) = broker.values()
+    event = parse_event(orjson.loads(value or b""))
+    assert (event.subject, event.data.to_wire()["output_tokens"]) == ("acct-42", 6)
+    assert printed == "one two three four\n"

@@ -51,7 +51,7 @@ class Attempt:
     def give_up(self) -> None:
         """Nobody takes over: emit the failed generation."""
         self.call.failed(self.error)
-        self.call.used(finish_reason=self.reason)
+        self.call.used(status="error", finish_reason=self.reason)
         self.call.finish()
 
     def wasted(self) -> dict[str, Any]:
@@ -68,11 +68,13 @@ class Attempt:
         return {**told, "model": self.model, "fallback_reason": self.reason, **(work if self.worked else {})}
 
     def __enter__(self) -> Self:
+        self.call.enter()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool:
+        self.call.leave()
         if isinstance(error, Exception):
             self.error = error
             if self.reason is None:

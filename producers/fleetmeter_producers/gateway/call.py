@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -20,10 +21,21 @@ Emit = Callable[[Mapping[str, Any]], str | None]
 """Emits one event of fields, and returns its id; None if it was refused, which was noted. Never raises."""
 CountTokens = Callable[[str], int]
 
+_active: ContextVar[Call | None] = ContextVar("fleetmeter_active_call", default=None)
+
+
+def active_call() -> Call | None:
+    """The call whose block runs here, if one does: a metered client gives it what comes back, instead of making a call
+    of its own, which would count the generation twice."""
+    call = _active.get()
+    return None if call is None or call.finished else call
+
 
 class Call:
     """Give it what comes back (`answered`, or `chunk` for each of a stream); its event is emitted when its block ends,
     or by `finish`. Once: later calls do nothing.
+
+    `timed` says that the call takes as long as this object is in use; else times are only those that were told.
 
     Nothing of metering is raised: what goes wrong is noted and counted. Not thread-safe: it belongs to one request.
     """
@@ -36,17 +48,20 @@ class Call:
         *,
         clock_ns: Callable[[], int],
         count_tokens: CountTokens | None = None,
+        timed: bool = True,
     ) -> None:
         self._emit, self._convention, self._fields = emit, convention, dict(fields)
-        self._clock_ns, self._count_tokens = clock_ns, count_tokens
+        self._clock_ns, self._count_tokens, self._timed = clock_ns, count_tokens, timed
         self._began_ns = clock_ns()
         self._first_ns: int | None = None
         self._stream = UsageStream(convention)
         self._told: dict[str, Any] = {}
         self._texts: list[str] = []
         self._delivered_texts: int | None = None
-        self._status: str | None = None
+        self._caller_left = False
+        self._left_early: str | None = None
         self._finished = False
+        self._outer: Token[Call | None] | None = None
         self.event_id: str | None = None
         """The event's id, once it was emitted."""
 
@@ -66,15 +81,15 @@ class Call:
 
     def caller_left(self) -> None:
         """The caller cancelled. Chunks that come after this were generated, but not delivered."""
-        self._status = "cancelled"
+        self._caller_left = True
         self._delivered_texts = len(self._texts)
 
     def failed(self, error: BaseException | None = None) -> None:
-        """The call failed, or was cancelled, as the error tells; usage that is known counts all the same."""
-        if isinstance(error, asyncio.CancelledError | GeneratorExit | KeyboardInterrupt):
-            self._status = "cancelled"
-        elif self._status is None:
-            self._status = "error"
+        """The call failed, or was cancelled, as the error tells; usage that is known counts all the same. An answer
+        that was complete before that stays complete."""
+        if self._left_early is None:
+            cancelled = isinstance(error, asyncio.CancelledError | GeneratorExit | KeyboardInterrupt)
+            self._left_early = "cancelled" if cancelled else "error"
 
     def finish(self) -> str | None:
         """Emit the event, and return its id; None if it was refused. Emits once: later calls return the same."""
@@ -94,12 +109,27 @@ class Call:
         """Whether the event was emitted, or never will be."""
         return self._finished
 
+    def enter(self) -> None:
+        """Be the active call from here on."""
+        self._outer = _active.set(self)
+
+    def leave(self) -> None:
+        """Be it no longer."""
+        if self._outer is not None:
+            try:
+                _active.reset(self._outer)
+            except ValueError:  # a generator that is closed from elsewhere: that context knows nothing of us
+                _active.set(None)
+            self._outer = None
+
     def __enter__(self) -> Self:
+        self.enter()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self.leave()
         if error is not None:
             self.failed(error)
         self.finish()
@@ -119,13 +149,12 @@ class Call:
         fields: dict[str, Any] = {
             "model_version": None if version == self._fields.get("model") else version,
             **known,
-            "latency_ms": (now - self._began_ns) // _NS_IN_MS,
+            **({"latency_ms": (now - self._began_ns) // _NS_IN_MS} if self._timed else {}),
             **{name: value for name, value in self._fields.items() if value is not None},
         }
         if self._first_ns is not None:
             fields["time_to_first_token_ms"] = (self._first_ns - self._began_ns) // _NS_IN_MS
-        # A stream that says how it ended did, even if its caller left before reading the rest.
-        fields["status"] = self._status or known.get("status") or "ok"
+        fields["status"] = "cancelled" if self._caller_left else known.get("status") or self._left_early or "ok"
         fields.update(self._told)
         self._count(fields, notes)
         NOTES.add(self._convention.name, notes)

@@ -63,11 +63,23 @@ class Gateway:
         check_names(GenerationV1, fields)
         return Request(self, account, {**self._fields, **fields})
 
-    def call(self, account: str, model: str, *, convention: str | Convention = "openai-chat", **fields: Any) -> Call:
-        """A call of a model, without any routing: route `direct`. Its block emits one generation."""
-        return self._call(account, model, find_convention(convention), {"route": "direct", **self._fields, **fields})
+    def call(
+        self,
+        account: str,
+        model: str,
+        *,
+        convention: str | Convention = "openai-chat",
+        timed: bool = True,
+        **fields: Any,
+    ) -> Call:
+        """A call of a model, without any routing: route `direct`. Its block emits one generation. `timed=False` for one
+        that was made before, and is only told of."""
+        told = {"route": "direct", **self._fields, **fields}
+        return self._call(account, model, find_convention(convention), told, timed=timed)
 
-    def _call(self, account: str, model: str, convention: Convention, fields: Mapping[str, Any]) -> Call:
+    def _call(
+        self, account: str, model: str, convention: Convention, fields: Mapping[str, Any], *, timed: bool = True
+    ) -> Call:
         check_names(GenerationV1, fields)
 
         mode = fields.get("generation_mode") or self._mode_of(model) or convention.generation_mode or self._mode
@@ -76,7 +88,7 @@ class Gateway:
         def emit(found: Mapping[str, Any]) -> str | None:
             return self._emit(account, GenerationV1, found, convention.name)
 
-        return Call(emit, convention, told, clock_ns=self._clock_ns, count_tokens=self._count_tokens)
+        return Call(emit, convention, told, clock_ns=self._clock_ns, count_tokens=self._count_tokens, timed=timed)
 
     def _mode_of(self, model: str) -> GenerationMode | None:
         entry = self._catalogue.find(model) or self._catalogue.find(model.rpartition("/")[2])

@@ -161,7 +161,7 @@ def test_a_request_that_is_cancelled_on_the_device(gateway: Gateway, emitter: Ke
             gateway.request("acct-1") as request,
             request.local("gemma-3n-e4b", convention="ollama") as attempt,
         ):
-            attempt.answered(LOCAL)
+            attempt.chunk({"message": {"content": "Per"}, "done": False})
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -19,20 +19,17 @@ def digest(payload: Block) -> Answer:
     """A StandardLoggingPayload. (An answer of LiteLLM has OpenAI's form: `openai-chat` reads it.)"""
     found = Answer()
     usage_object = payload.part("metadata").raw("usage_object")
-    counts = {name: payload.raw(name) for name in _COUNTS if payload.quantity(name)}
-    # The usage object has the details. Without it, zeros are LiteLLM's word for unknown.
-    if isinstance(usage_object, dict) and Block(usage_object, payload.notes).has(*_COUNTS):
-        found.usage = merged(counts, usage_object)
-    elif counts:
-        found.usage = dict(counts)
-    else:
-        found.usage = None
-    if found.usage is not None:
+    counts = {name: payload.raw(name) for name in _COUNTS if payload.raw(name)}
+    # Zeros alone are LiteLLM's word for unknown. The usage object has the details.
+    if counts:
+        found.usage = merged(counts, usage_object) if isinstance(usage_object, dict) else dict(counts)
         found.usage.update({name: payload.raw(name) for name in _TIMES if payload.has(name)})
+    provider, model = payload.text("custom_llm_provider"), payload.text("model")
     found.learn(
-        model=payload.text("model"),
+        # With a router, the model's name has the provider's before it.
+        model=model.removeprefix(f"{provider}/") if model else None,
         requested_model=payload.text("model_group"),
-        provider=payload.text("custom_llm_provider"),
+        provider=provider,
         request_id=payload.text("litellm_call_id", "id"),
         trace_id=payload.text("trace_id"),
         status=_STATUS.get(payload.text("status") or ""),
@@ -42,6 +39,7 @@ def digest(payload: Block) -> Answer:
         answer = openai_chat.digest(Block(response, payload.notes, "response"))
         found.learn(**{name: answer.facts.get(name) for name in ("finish_reason", "service_tier")})
         found.tool_calls |= answer.tool_calls
+        found.say(answer.text)
     return found
 
 

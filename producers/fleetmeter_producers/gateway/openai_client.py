@@ -1,0 +1,228 @@
+"""Metering the official `openai` client, sync and async: every generation that it gets is emitted once.
+
+    client = meter_openai(OpenAI(), Gateway(usage_client), account="acct-42")
+
+The client stays what it was; this hooks into its `request`, below the resources and above the retries. So a request
+that is tried three times is one event, and helpers (`parse`, `stream`, `with_raw_response`) are metered too. It works
+with any server that speaks OpenAI's API, and with versions 2 and 3 of the library, which is not imported here.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, Final, TypeVar
+
+from fleetmeter_producers.gateway.call import Call, active_call
+from fleetmeter_producers.gateway.notes import NOTES, Note, NoteCode
+from fleetmeter_producers.gateway.routing import Gateway
+
+_logger = logging.getLogger(__name__)
+
+Client = TypeVar("Client")
+Account = str | Callable[[Mapping[str, Any]], str]
+Fields = Mapping[str, Any] | Callable[[Mapping[str, Any]], Mapping[str, Any]]
+
+_OPERATIONS: Final = MappingProxyType(
+    {"/chat/completions": "chat", "/completions": "completion", "/responses": "chat", "/embeddings": "embedding"}
+)
+_WITH_STREAM_OPTIONS: Final = ("/chat/completions", "/completions")
+_NO_FIELDS: Final[Mapping[str, Any]] = MappingProxyType({})
+_ASK_FOR_USAGE: Final[Mapping[str, Any]] = MappingProxyType({"include_usage": True})
+
+
+def meter_openai(
+    client: Client,
+    gateway: Gateway,
+    account: Account,
+    *,
+    convention: str = "openai-chat",
+    fields: Fields = _NO_FIELDS,
+    stream_options: Mapping[str, Any] = _ASK_FOR_USAGE,
+) -> Client:
+    """Meter a client from now on, with those that it is copied to by `with_options`; returns the same client.
+
+    `account` pays; it, and `fields` of `GenerationV1`, may be functions of a request's JSON body. `convention` is how
+    the server reports usage in chat and text completions, such as `mercury` or `vllm`. `stream_options` are added to
+    streams that do not set them; the chunk that only tells the usage, for which the caller did not ask, is held back.
+
+    Inside the block of `request.cloud(...)` or `request.local(...)` what comes back belongs to that call. Raises
+    `ValueError` for a client that is metered already, because each event would be there twice.
+    """
+    if getattr(client, "_fleetmeter", None) is not None:
+        raise ValueError("this client is metered already")
+    _Metered(gateway, account, convention, fields, stream_options).hook(client)
+    return client
+
+
+class _Metered:
+    def __init__(
+        self, gateway: Gateway, account: Account, convention: str, fields: Fields, stream_options: Mapping[str, Any]
+    ) -> None:
+        self._gateway, self._account, self._convention = gateway, account, convention
+        self._fields, self._stream_options = fields, stream_options
+
+    def hook(self, client: Any) -> None:
+        original, copy = client.request, client.copy
+
+        def request(cast_to: Any, options: Any, **how: Any) -> Any:
+            watched = self._watch(options)
+            if watched is None:
+                return original(cast_to, options, **how)
+            call, options, hide = watched
+            try:
+                result = original(cast_to, options, **how)
+            except BaseException as error:
+                call.end(error)
+                raise
+            return _take(call, result, hide=hide)
+
+        async def request_async(cast_to: Any, options: Any, **how: Any) -> Any:
+            watched = self._watch(options)
+            if watched is None:
+                return await original(cast_to, options, **how)
+            call, options, hide = watched
+            try:
+                result = await original(cast_to, options, **how)
+            except BaseException as error:
+                call.end(error)
+                raise
+            return _take(call, result, hide=hide)
+
+        def copied(*args: Any, **more: Any) -> Any:
+            other = copy(*args, **more)
+            self.hook(other)
+            return other
+
+        client.request = request_async if inspect.iscoroutinefunction(original) else request
+        client.copy = client.with_options = copied
+        client._fleetmeter = self  # noqa: SLF001  (our own mark)
+
+    def _watch(self, options: Any) -> tuple[_Watched, Any, bool] | None:
+        """The call of a request, the options to send it with, and whether to hide the chunk that tells usage; None for
+        requests that generate nothing, and where metering itself is at fault, which is logged."""
+        operation = _OPERATIONS.get(str(options.url)) if str(options.method).lower() == "post" else None
+        if operation is None:
+            return None
+        body = options.json_data if isinstance(options.json_data, Mapping) else _NO_FIELDS
+        try:
+            call = self._call(str(options.url), operation, body)
+        except Exception:
+            _logger.exception("a request of the openai client is not metered")
+            NOTES.add(self._convention, [Note(NoteCode.NOT_EMITTED, "generation", "is lost: see the log")])
+            return None
+        asked = body.get("stream_options")
+        if not body.get("stream") or options.url not in _WITH_STREAM_OPTIONS or not self._stream_options:
+            return call, options, False
+        given = asked if isinstance(asked, Mapping) else _NO_FIELDS
+        changed = {**body, "stream_options": {**self._stream_options, **given}}
+        return call, options.model_copy(update={"json_data": changed}), "include_usage" not in given
+
+    def _call(self, url: str, operation: str, body: Mapping[str, Any]) -> _Watched:
+        active = active_call()
+        if active is not None:
+            return _Watched(active, ours=False)
+        account = self._account(body) if callable(self._account) else self._account
+        fields = self._fields(body) if callable(self._fields) else self._fields
+        convention = "openai-responses" if url == "/responses" else self._convention
+        told = {"operation": operation, **fields}
+        return _Watched(
+            self._gateway.call(account, str(body.get("model") or "unknown"), convention=convention, **told), ours=True
+        )
+
+
+class _Watched:
+    """A call that this module began (`ours`), or that of a block, which ends it itself."""
+
+    def __init__(self, call: Call, *, ours: bool) -> None:
+        self.call, self._ours = call, ours
+
+    def end(self, error: BaseException | None = None) -> None:
+        if error is not None:
+            self.call.failed(error)
+        if self._ours:
+            self.call.finish()
+
+    def forget(self) -> None:
+        """Nothing was generated yet: nothing is emitted."""
+        if self._ours:
+            self.call.outcome()
+
+
+def _take(watched: _Watched, result: Any, *, hide: bool) -> Any:
+    """Read an answer, or hook into a stream."""
+    iterator = getattr(result, "_iterator", None)
+    if iterator is not None:
+        _hook_stream(watched, result, iterator, hide=hide)
+        return result
+    raw = getattr(result, "http_response", None)
+    if raw is None:
+        if getattr(result, "status", None) in ("queued", "in_progress"):
+            watched.forget()  # a response in the background, which has no usage yet
+            return result
+        watched.call.answered(result)
+    elif raw.is_stream_consumed:
+        watched.call.answered(_json_of(raw))
+    watched.end()
+    return result
+
+
+def _json_of(response: Any) -> object:
+    try:
+        return response.json()
+    except ValueError:
+        return None
+
+
+def _hook_stream(watched: _Watched, stream: Any, iterator: Any, *, hide: bool) -> None:
+    close = stream.close
+    if hasattr(iterator, "__anext__"):
+
+        async def close_async() -> None:
+            try:
+                await close()
+            finally:
+                watched.end(GeneratorExit())
+
+        stream._iterator = _chunks_async(watched, iterator, hide=hide)  # noqa: SLF001  (its only way in)
+        stream.close = close_async
+        return
+
+    def close_sync() -> None:
+        try:
+            close()
+        finally:
+            watched.end(GeneratorExit())
+
+    stream._iterator = _chunks(watched, iterator, hide=hide)  # noqa: SLF001  (its only way in)
+    stream.close = close_sync
+
+
+def _chunks(watched: _Watched, iterator: Iterator[Any], *, hide: bool) -> Iterator[Any]:
+    try:
+        for chunk in iterator:
+            watched.call.chunk(chunk)
+            if not (hide and _tells_only_usage(chunk)):
+                yield chunk
+    except BaseException as error:
+        watched.end(error)
+        raise
+    watched.end()
+
+
+async def _chunks_async(watched: _Watched, iterator: AsyncIterator[Any], *, hide: bool) -> AsyncIterator[Any]:
+    try:
+        async for chunk in iterator:
+            watched.call.chunk(chunk)
+            if not (hide and _tells_only_usage(chunk)):
+                yield chunk
+    except BaseException as error:
+        watched.end(error)
+        raise
+    watched.end()
+
+
+def _tells_only_usage(chunk: Any) -> bool:
+    return getattr(chunk, "usage", None) is not None and not getattr(chunk, "choices", None)
