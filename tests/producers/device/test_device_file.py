@@ -1,13 +1,14 @@
 """The file with a device's counts: shared, damaged, refused by the disk."""
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from fleetmeter_doubles.emitter import KeepingEmitter
 from fleetmeter_producers import ProducerError
-from fleetmeter_producers.device import DeviceReporter
+from fleetmeter_producers.device import DeviceReporter, counting
 
 from .conftest import MODEL, FakeClock, report
 
@@ -60,3 +61,19 @@ def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path, make_reporter: Ma
     path.mkdir()
     with pytest.raises(ProducerError, match=r"the counts in .*\.counts can't be read or written"):
         make_reporter()
+
+
+def test_a_kill_between_making_a_report_and_forgetting_its_counts(
+    make_reporter: Make, monkeypatch: pytest.MonkeyPatch, kept: KeepingEmitter
+) -> None:
+    """The moment at which a query would be there twice, or not at all, if this were not one transaction."""
+    reporter = make_reporter()
+    reporter.count(MODEL.name, queries=5)
+    child = os.fork()
+    if child == 0:
+        monkeypatch.setattr(counting, "drop_period", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+        reporter.report(kept)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == signal.SIGKILL
+    assert reporter.report(kept) == 1
+    assert kept.last["queries"] == 5
