@@ -6,6 +6,7 @@
     ├── OutboxFullError            kafka      retryable: there is no room for the event (policies `raise` and `block`)
     ├── UndeliveredError           kafka      retryable: the broker did not acknowledge everything that was sent
     ├── DeviceStoreError           internal   retryable: the file with a device's counts can't be read or written
+    ├── SamplerDropsSpansError     input      OpenTelemetry's sampler may drop spans, whose usage would be missing
     ├── SpoolError                 input      a folder is no spool, or can't be read
     └── TraceError                 input      a trace file can't be read; names the line and the column
 
@@ -53,6 +54,12 @@ class UndeliveredError(ProducerError):
 
     domain: ClassVar[Domain] = "kafka"
     retryable: ClassVar[bool] = True
+
+
+class SamplerDropsSpansError(ProducerError):
+    """The sampler of a tracer provider may drop spans, and with them usage. The message says which one would not."""
+
+    domain: ClassVar[Domain] = "input"
 
 
 class SpoolError(ProducerError):

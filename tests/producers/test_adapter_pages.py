@@ -87,6 +87,12 @@ def test_openai(run_page: Any, provider: OpenAIServer) -> None:
     assert [(event["input_tokens"], event["output_tokens"], event["status"]) for event in events] == [(20, 6, "ok")] * 2
 
 
+def test_opentelemetry(run_page: Any) -> None:
+    (event,), _ = run_page("opentelemetry.md")
+    assert (event["input_tokens"], event["cache_read_input_tokens"], event["output_tokens"]) == (52, 20, 97)
+    assert (event["model"], event["usage_fidelity"]) == ("gpt-x", "provider_reported")
+
+
 def test_litellm(run_page: Any, provider: OpenAIServer, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     litellm = pytest.importorskip("litellm", reason="litellm is not in the development environment: make test-litellm")

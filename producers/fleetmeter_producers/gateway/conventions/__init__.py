@@ -13,6 +13,7 @@ from fleetmeter_producers.gateway.conventions.llama_cpp import LLAMA_CPP
 from fleetmeter_producers.gateway.conventions.ollama import OLLAMA
 from fleetmeter_producers.gateway.conventions.openai_chat import MERCURY, OPENAI_CHAT, VLLM
 from fleetmeter_producers.gateway.conventions.openai_responses import OPENAI_RESPONSES
+from fleetmeter_producers.gateway.conventions.opentelemetry import OPENTELEMETRY
 from fleetmeter_producers.gateway.conventions.sglang import SGLANG
 
 CONVENTIONS: Final[dict[str, Convention]] = {
@@ -29,6 +30,7 @@ CONVENTIONS: Final[dict[str, Convention]] = {
         LLAMA_CPP,
         OLLAMA,
         LITELLM,
+        OPENTELEMETRY,
     )
 }
 
