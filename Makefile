@@ -92,7 +92,7 @@ $(DEPENDENCIES_READY): requirements/dev.lock $(VENV_READY)
 $(LITELLM_READY): requirements/litellm.lock $(VENV_READY)
 	@echo "Installing litellm, pinned, into $(LITELLM) (once) ..."
 	@rm -rf $(LITELLM)
-	@$(VENV_PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes --target $(LITELLM) -r requirements/litellm.lock
+	@$(VENV_PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --target $(LITELLM) -r requirements/litellm.lock
 	@touch $@
 
 $(BUILD_READY): pyproject.toml $(NATIVE) $(DEPENDENCIES_READY)

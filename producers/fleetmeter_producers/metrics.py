@@ -40,6 +40,30 @@ def register(client: UsageClient, registry: CollectorRegistry | None = None) -> 
     (registry or REGISTRY).register(_Collector(client))
 
 
+def register_notes(registry: CollectorRegistry | None = None) -> None:
+    """Export what was wrong with providers' usage as `fleetmeter_gateway_notes_total`, by convention and kind of note.
+
+    docs/producers/providers.md explains the kinds; `not_emitted` is usage that is lost. Register them once a process.
+    """
+    from prometheus_client import REGISTRY  # noqa: PLC0415  (not part of the base install)
+
+    (registry or REGISTRY).register(_Notes())
+
+
+class _Notes:
+    def collect(self) -> Iterator[Any]:
+        from prometheus_client.core import CounterMetricFamily  # noqa: PLC0415  (see `register_notes`)
+
+        from fleetmeter_producers.gateway.notes import NOTES  # noqa: PLC0415  (those who meter no gateway need it not)
+
+        counter = CounterMetricFamily(
+            "fleetmeter_gateway_notes", "Troubles with usage that providers report.", labels=["convention", "code"]
+        )
+        for labels, count in NOTES.counts().items():
+            counter.add_metric(list(labels), count)
+        yield counter
+
+
 class _Collector:
     def __init__(self, client: UsageClient) -> None:
         self._client = client

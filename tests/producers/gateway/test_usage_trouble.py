@@ -10,10 +10,12 @@ import pytest
 from fleetmeter_doubles.provider_answers import ANSWERS
 from fleetmeter_producers.gateway import CONVENTIONS, NOTES, NoteCode, Usage, UsageStream, read_usage
 from fleetmeter_producers.gateway.notes import Note, NoteBook
+from fleetmeter_producers.metrics import register_notes
 from fleetmeter_schemas import GenerationV1
 from fleetmeter_schemas.rules import PartsWithin
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=200),
@@ -158,6 +160,15 @@ def test_notes_of_answers_are_counted() -> None:
     before = NOTES.counts().get(("bedrock-converse", "no_usage"), 0)
     read_usage("bedrock-converse", {})
     assert NOTES.counts()["bedrock-converse", "no_usage"] == before + 1
+
+
+def test_notes_can_be_scraped() -> None:
+    registry = CollectorRegistry()
+    register_notes(registry)
+    labels = {"convention": "ollama", "code": "no_usage"}
+    before = registry.get_sample_value("fleetmeter_gateway_notes_total", labels) or 0
+    read_usage("ollama", {})
+    assert registry.get_sample_value("fleetmeter_gateway_notes_total", labels) == before + 1
 
 
 def test_an_unknown_convention_is_named_with_those_that_there_are() -> None:
