@@ -84,7 +84,7 @@ def _over(world: GrowthWorld, partitions: int) -> bool:
     return last is not None and last.new_partitions == partitions and last.over
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 2**32), unasked=st.booleans())
 def test_each_event_is_counted_once(seed: int, unasked: bool) -> None:
     run(seed, unasked=unasked)
@@ -135,14 +135,17 @@ def test_no_rule_can_be_left_out(
     monkeypatch: pytest.MonkeyPatch, owner: object, name: str, broken: object, unasked: bool
 ) -> None:
     monkeypatch.setattr(owner, name, broken)
-    wrong = next((seed for seed in range(RUNS) if _counts_wrong(seed, unasked=unasked)), None)
+    wrong = next((seed for seed in range(RUNS) if _goes_wrong(seed, unasked=unasked)), None)
     assert wrong is not None, f"{RUNS} runs count rightly without it"
-    print(f"\nrun {wrong + 1} counts wrongly")
+    print(f"\nrun {wrong + 1} goes wrong")
 
 
-def _counts_wrong(seed: int, *, unasked: bool) -> bool:
+def _goes_wrong(seed: int, *, unasked: bool) -> bool:
+    """Whether events are lost or counted twice, or the command finds out that they could be."""
     try:
         run(seed, unasked=unasked)
+    except GrowthRefusedError:
+        return True
     except AssertionError as error:
         if "were sent" not in str(error):
             raise

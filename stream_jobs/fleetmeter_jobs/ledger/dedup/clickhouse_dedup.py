@@ -18,7 +18,7 @@ How a lightweight DELETE behaves (observed on 26.9, and read in its sources), an
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 import pyarrow as pa
 from fleetmeter_schemas.tables import DEDUP_IDS, DEDUP_SNAPSHOTS
@@ -38,6 +38,7 @@ _OF_VERSION: Final = (
 _ID_BYTES: Final = 16
 _IDS_OF_ONE_LOOKUP: Final = 4096
 """In a statement as hexadecimal digits, 128 KiB: half of what ClickHouse takes by default."""
+_VERSIONS_OF_ONE_DELETE: Final = 500
 _UNFINISHED_LIMIT: Final = 20
 """With so many deletions under way, another one would only make the pile higher."""
 
@@ -121,8 +122,15 @@ class ClickHouseDedup:
 
     def delete_manifests(self, manifests: Sequence[Manifest]) -> None:
         """See `DedupStore.delete_manifests`."""
+        # Few statements: each one is a mutation, with a merge after it where a table partition became empty.
+        by_log: dict[PartitionId, list[str]] = {}
         for one in manifests:
-            self._delete(DEDUP_SNAPSHOTS.name, "_partition_id", _OF_VERSION, _version(one))
+            version = f"({int(one.kind)}, {one.first_offset}, {one.next_offset}, '{one.digest.hex()}')"
+            by_log.setdefault(one.partition, []).append(version)
+        for partition, versions in by_log.items():
+            for some in _cut(versions, _VERSIONS_OF_ONE_DELETE):
+                named = f"(toInt8(kind), first_offset, next_offset, lower(hex(digest))) IN ({', '.join(some)})"
+                self._delete(DEDUP_SNAPSHOTS.name, "_partition_id", f"{_OF_PARTITION} AND {named}", _names(partition))
 
     def delete_ids(self, partition: PartitionId, before_day: int) -> None:
         """See `DedupStore.delete_ids`."""
@@ -184,5 +192,8 @@ def _version(manifest: Manifest) -> dict[str, object]:
     return {**key, "kind": int(manifest.kind), "digest": manifest.digest.hex()}
 
 
-def _cut(data: bytes, size: int) -> Iterator[bytes]:
+_Some = TypeVar("_Some", bytes, list[str])
+
+
+def _cut(data: _Some, size: int) -> Iterator[_Some]:
     return (data[start : start + size] for start in range(0, len(data), size))
