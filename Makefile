@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 
 VENV := .venv
 VENV_PYTHON := $(VENV)/bin/python
-PACKAGES := schemas producers native/fleetmeter_native stream_jobs sql deploy
+PACKAGES := schemas producers native/fleetmeter_native stream_jobs billing sql deploy
 NATIVE := native/Cargo.toml native/Cargo.lock $(shell find native/src -name '*.rs' 2>/dev/null)
 CARGO := cd native && cargo
 

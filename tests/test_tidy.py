@@ -20,6 +20,7 @@ ROOMS = {
     "fleetmeter_producers": ROOT / "producers",
     "fleetmeter_native": ROOT / "native",
     "fleetmeter_jobs": ROOT / "stream_jobs",
+    "fleetmeter_billing": ROOT / "billing",
     "fleetmeter_sql": ROOT / "sql",
     "fleetmeter_local": ROOT / "deploy",
 }
@@ -30,6 +31,7 @@ MAY_IMPORT = {
     "fleetmeter_producers": {"fleetmeter_schemas"},
     "fleetmeter_native": set(),
     "fleetmeter_jobs": {"fleetmeter_schemas", "fleetmeter_native", "fleetmeter_sql"},
+    "fleetmeter_billing": {"fleetmeter_schemas", "fleetmeter_sql"},
     "fleetmeter_sql": {"fleetmeter_schemas"},
     "fleetmeter_local": set(),
 }
