@@ -54,9 +54,10 @@ setup: $(BUILD_READY) ## Make .venv with the pinned dependencies and the native 
 
 # litellm forbids openai 3, would bring some forty packages, and had malicious releases: it stays out of .venv, and is
 # pinned by hash in a folder of its own, which is put on the path for these tests alone.
-test-litellm: setup $(LITELLM_READY) ## Test the LiteLLM callback, and openai's older client, with the real packages
+test-litellm: setup engines $(LITELLM_READY) ## Test the LiteLLM callback, and openai's older client, with the real packages
 	@PYTHONPATH=$(LITELLM) $(VENV_PYTHON) -m pytest tests/producers/gateway/test_litellm_callback.py \
-		tests/producers/gateway/test_openai_client.py tests/producers/test_adapter_pages.py $(ARGS)
+		tests/producers/gateway/test_openai_client.py tests/producers/test_adapter_pages.py \
+		tests/end_to_end/test_producers_to_rows.py $(ARGS)
 
 lock: ## Pin the dependencies again (needs uv: pipx install uv)
 	@command -v uv >/dev/null || { echo "make lock needs uv. Get it with: pipx install uv" >&2; exit 1; }

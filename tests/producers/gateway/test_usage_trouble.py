@@ -174,3 +174,9 @@ def test_notes_can_be_scraped() -> None:
 def test_an_unknown_convention_is_named_with_those_that_there_are() -> None:
     with pytest.raises(KeyError, match=r"'gpt'.*openai-chat, openai-responses, anthropic"):
         read_usage("gpt", {})
+
+
+@pytest.mark.parametrize(("failure", "told"), [(None, 0), ({"error_str": "This model isn't mapped yet."}, None)])
+def test_a_model_whose_price_litellm_does_not_know_is_not_free(failure: Any, told: int | None) -> None:
+    payload = {"prompt_tokens": 2, "response_cost": 0.0, "response_cost_failure_debug_info": failure}
+    assert read_usage("litellm", payload).fields.get("upstream_cost_nanousd") == told

@@ -12,7 +12,7 @@ from fleetmeter_producers.gateway.conventions import openai_chat
 
 _STATUS: Final = {"success": "ok", "failure": "error"}
 _COUNTS: Final = ("prompt_tokens", "completion_tokens", "total_tokens")
-_TIMES: Final = ("startTime", "endTime", "completionStartTime", "response_cost")
+_BESIDE: Final = ("startTime", "endTime", "completionStartTime", "response_cost")
 
 
 def digest(payload: Block) -> Answer:
@@ -23,7 +23,10 @@ def digest(payload: Block) -> Answer:
     # Zeros alone are LiteLLM's word for unknown. The usage object has the details.
     if counts:
         found.usage = merged(counts, usage_object) if isinstance(usage_object, dict) else dict(counts)
-        found.usage.update({name: payload.raw(name) for name in _TIMES if payload.has(name)})
+        found.usage.update({name: payload.raw(name) for name in _BESIDE if payload.has(name)})
+        # A model without a price costs 0.0 here, and that is no price.
+        if payload.has("response_cost_failure_debug_info") and not payload.raw("response_cost"):
+            found.usage.pop("response_cost", None)
     provider, model = payload.text("custom_llm_provider"), payload.text("model")
     found.learn(
         # With a router, the model's name has the provider's before it.
