@@ -1,7 +1,9 @@
 """Errors of billing.
 
     BillingError                   domain, retryable; the message says what happened, where, and what to do
-    └── CardError                  input      a rate card says something that it may not
+    ├── CardError                  input      a rate card says something that it may not
+    ├── CurrencyError              input      a currency that ISO 4217 does not know
+    └── RatingError                internal   usage, segment and card do not belong together
 
 `domain` is one of `input`, `clickhouse`, `internal`: where to look. `retryable` means that trying again, with nothing
 changed, may succeed.
@@ -25,3 +27,13 @@ class CardError(BillingError):
     """A rate card that may not be used; nothing was published or billed by it."""
 
     domain: ClassVar[Domain] = "input"
+
+
+class CurrencyError(BillingError):
+    """A currency code that ISO 4217 does not know."""
+
+    domain: ClassVar[Domain] = "input"
+
+
+class RatingError(BillingError):
+    """Usage, segment and card that do not belong together: nothing was rated."""

@@ -1,0 +1,103 @@
+"""Walking tiers: plain functions from a quantity to charges.
+
+With below-zero quantities (a correction, outcomes taken back) the first tier is extended downwards: each unit is
+credited at its amount, without flat fees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Decimal
+from typing import Literal
+
+from fleetmeter_billing.rates.lines import TierCharge
+from fleetmeter_billing.rates.money import CONTEXT
+from fleetmeter_billing.rates.price_models import PercentTier, Tier
+
+ZERO = Decimal(0)
+ONE = Decimal(1)
+Charges = tuple[tuple[TierCharge, ...], Decimal]
+"""The tiers that contributed, and their exact sum."""
+
+_ROUNDING = {"up": ROUND_CEILING, "down": ROUND_FLOOR, "nearest": ROUND_HALF_UP}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A tier made ready: `each` is the exact amount of one unit, `shown` the amount that the card gives."""
+
+    up_to: Decimal | None
+    shown: Decimal
+    each: Decimal
+    flat: Decimal
+
+
+def steps_of(tiers: Iterable[Tier], per: int) -> tuple[Step, ...]:
+    """Tiers whose amounts are for `per` units, a power of ten."""
+    return tuple(Step(t.up_to, t.amount, CONTEXT.divide(t.amount, Decimal(per)), t.flat) for t in tiers)
+
+
+def percent_steps(tiers: Iterable[PercentTier]) -> tuple[Step, ...]:
+    """Tiers of percentages of a value."""
+    hundred = Decimal(100)
+    return tuple(
+        Step(t.up_to, CONTEXT.divide(t.percent, hundred), CONTEXT.divide(t.percent, hundred), t.flat) for t in tiers
+    )
+
+
+def shortened(steps: Sequence[Step], share: Decimal) -> tuple[Step, ...]:
+    """The steps with bounds for a part of a period."""
+    return tuple(
+        step if step.up_to is None else Step(CONTEXT.multiply(step.up_to, share), step.shown, step.each, step.flat)
+        for step in steps
+    )
+
+
+def graduated(steps: Sequence[Step], quantity: Decimal, *, flat_at_zero: bool = False) -> Charges:
+    """Each step prices the part of the quantity that lies in it: above the step before, up to and including its own
+    bound. A step's flat fee is due once the quantity reaches into it. Call it in CONTEXT."""
+    first = steps[0]
+    if quantity <= 0:
+        return _at_or_below_zero(first, quantity, flat_at_zero=flat_at_zero)
+    charges = []
+    exact = below = ZERO
+    for step in steps:
+        inside = quantity if step.up_to is None or step.up_to >= quantity else step.up_to
+        part = inside - below
+        amount = part * step.each + step.flat
+        charges.append(TierCharge(step.up_to, part, step.shown, step.flat, amount))
+        exact += amount
+        below = inside
+        if inside == quantity:
+            break
+    return tuple(charges), exact
+
+
+def volume(steps: Sequence[Step], quantity: Decimal, *, flat_at_zero: bool = False) -> Charges:
+    """The step that the whole quantity falls in prices all of it. Call it in CONTEXT."""
+    if quantity <= 0:
+        return _at_or_below_zero(steps[0], quantity, flat_at_zero=flat_at_zero)
+    step = next(step for step in steps if step.up_to is None or quantity <= step.up_to)
+    amount = quantity * step.each + step.flat
+    return (TierCharge(step.up_to, quantity, step.shown, step.flat, amount),), amount
+
+
+def _at_or_below_zero(first: Step, quantity: Decimal, *, flat_at_zero: bool) -> Charges:
+    flat = first.flat if flat_at_zero else ZERO
+    if not quantity and not flat:
+        return (), ZERO
+    amount = quantity * first.each + flat
+    return (TierCharge(first.up_to, quantity, first.shown, flat, amount),), amount
+
+
+def package(
+    amount: Decimal, size: Decimal, quantity: Decimal, rounding: Literal["up", "down", "nearest"] = "up"
+) -> Charges:
+    """An amount for each package. Rounded up, one that is begun counts whole; a quantity below zero then takes back
+    whole packages only. The charge's quantity is the number of packages. Call it in CONTEXT."""
+    packages = (quantity / size).to_integral_value(rounding=_ROUNDING[rounding])
+    if not packages:
+        return (), ZERO
+    exact = packages * amount
+    return (TierCharge(None, packages, amount, ZERO, exact),), exact
