@@ -7,6 +7,7 @@
     ├── UndeliveredError           kafka      retryable: the broker did not acknowledge everything that was sent
     ├── DeviceStoreError           internal   retryable: the file with a device's counts can't be read or written
     ├── SamplerDropsSpansError     input      OpenTelemetry's sampler may drop spans, whose usage would be missing
+    ├── LoadError                  internal   a producer of a load ended by itself
     ├── SpoolError                 input      a folder is no spool, or can't be read
     └── TraceError                 input      a trace file can't be read; names the line and the column
 
@@ -60,6 +61,10 @@ class SamplerDropsSpansError(ProducerError):
     """The sampler of a tracer provider may drop spans, and with them usage. The message says which one would not."""
 
     domain: ClassVar[Domain] = "input"
+
+
+class LoadError(ProducerError):
+    """A process that emits a load ended by itself. The message says which one, and why."""
 
 
 class SpoolError(ProducerError):

@@ -31,6 +31,7 @@ COMMANDS: Final[dict[str, Entry]] = {
     "demo": Entry("demo", "Simulate a fleet, count its events, and show that none is lost or counted twice."),
     "doctor": Entry("doctor", "Check what has to be installed, and say how to get it."),
     "simulate": Entry("simulate", "Send the events of a simulated fleet, and write down what must be counted."),
+    "load": Entry("load", "Emit made-up usage at a steady rate, and report what the clients made of it."),
     "replay": Entry("replay", "Send a public request trace as generation events."),
     "usage": Entry("usage", "Print usage by any dimensions, summed over any time."),
     "query": Entry("query", "Run one of the named queries, or list them."),
