@@ -3,7 +3,14 @@
     BillingError                   domain, retryable; the message says what happened, where, and what to do
     ├── CardError                  input      a rate card says something that it may not
     ├── CurrencyError              input      a currency that ISO 4217 does not know
-    └── RatingError                internal   usage, segment and card do not belong together
+    ├── RatingError                internal   usage, segment and card do not belong together
+    ├── AccountsError              input      accounts or subscriptions that don't fit together
+    ├── PeriodError                input      no such billing period
+    ├── IncompleteError            input      retryable: usage of the period may still be on its way
+    ├── LedgerShrankError          clickhouse the ledger holds less than was frozen of it
+    ├── FreezeFailedError          clickhouse retryable: what was frozen is not what was found; nothing was closed
+    ├── OutcomeUnknownError        clickhouse retryable: no answer, so whether it took effect is not known
+    └── LogDamagedError            internal   a log of closes, or publications, is not as fleetmeter writes it
 
 `domain` is one of `input`, `clickhouse`, `internal`: where to look. `retryable` means that trying again, with nothing
 changed, may succeed.
@@ -37,3 +44,46 @@ class CurrencyError(BillingError):
 
 class RatingError(BillingError):
     """Usage, segment and card that do not belong together: nothing was rated."""
+
+
+class AccountsError(BillingError):
+    """Accounts or subscriptions that don't fit together, or name cards that are not there; nothing was applied."""
+
+    domain: ClassVar[Domain] = "input"
+
+
+class PeriodError(BillingError):
+    """A name that no billing period has, or a period that no account has."""
+
+    domain: ClassVar[Domain] = "input"
+
+
+class IncompleteError(BillingError):
+    """Usage of the period may still be on its way; the message names each partition that lacks some, and how much."""
+
+    domain: ClassVar[Domain] = "input"
+    retryable: ClassVar[bool] = True
+
+
+class LedgerShrankError(BillingError):
+    """The ledger holds less of a closed period than was frozen: rows were deleted, and a correction would be false."""
+
+    domain: ClassVar[Domain] = "clickhouse"
+
+
+class FreezeFailedError(BillingError):
+    """What was frozen is not what ClickHouse found a moment before; nothing was closed."""
+
+    domain: ClassVar[Domain] = "clickhouse"
+    retryable: ClassVar[bool] = True
+
+
+class OutcomeUnknownError(BillingError):
+    """ClickHouse did not answer: whether the last step took effect is not known. Running it again finds out."""
+
+    domain: ClassVar[Domain] = "clickhouse"
+    retryable: ClassVar[bool] = True
+
+
+class LogDamagedError(BillingError):
+    """A log has gaps, or two rows under one number: nothing in fleetmeter writes that."""

@@ -35,6 +35,15 @@ DURABLE_TABLES: Final = (
     "usage_subjects",
     "position_changes",
     "partition_growth",
+    "billing_accounts",
+    "billing_subscriptions",
+    "billing_closes",
+    "billing_frozen_segments",
+    "billing_frozen_usage",
+    "billing_frozen_facts",
+    "billing_frozen_adjustments",
+    "billing_frozen_subjects",
+    "billing_unbilled",
 )
 """Tables whose rows a later step takes for granted. Watermarks are none of them: they rise again by themselves."""
 ALWAYS_DURABLE_TABLES: Final = ("dedup_ids", "dedup_snapshots")

@@ -1,0 +1,1 @@
+"""Closing billing periods: when one is complete, what is frozen of it, and the one switch that makes it count."""

@@ -1,0 +1,95 @@
+"""Whether every minute of a period is complete: each partition's watermark has passed its end by the allowed lateness.
+
+Watermarks are event times, committed with the counts; no clock of anybody who closes has a say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from fleetmeter_billing.clickhouse import READ_SETTINGS, BillingClient
+from fleetmeter_billing.errors import IncompleteError
+
+Position = tuple[str, int, int, int]
+"""Topic, partition, log epoch, next offset: all before it is counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionReach:
+    """How far one Kafka partition has been counted."""
+
+    topic: str
+    partition: int
+    watermark: datetime
+
+    def lacks(self, needed: datetime) -> str:
+        """A sentence on what is missing until `needed`."""
+        where = f"{self.topic}/{self.partition}"
+        if self.watermark <= datetime(1970, 1, 2, tzinfo=UTC):
+            return f"{where} has counted nothing yet"
+        return f"{where} has come to {self.watermark:%Y-%m-%d %H:%M:%S} and lacks {_spell(needed - self.watermark)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How far all partitions have come, and the positions below which everything is counted."""
+
+    partitions: tuple[PartitionReach, ...]
+    positions: tuple[Position, ...]
+
+    @property
+    def watermark(self) -> datetime:
+        """The lowest watermark."""
+        return min(one.watermark for one in self.partitions)
+
+
+def read_reach(client: BillingClient, retired_topics: Collection[str] = ()) -> Reach:
+    """The watermark of each partition but those of `retired_topics`, and all committed positions."""
+    rows = client.query(
+        "SELECT topic, partition, watermark FROM usage_completeness ORDER BY topic, partition", settings=READ_SETTINGS
+    ).result_rows
+    partitions = tuple(
+        PartitionReach(topic, partition, watermark if watermark.tzinfo else watermark.replace(tzinfo=UTC))
+        for topic, partition, watermark in rows
+        if topic not in retired_topics
+    )
+    positions = client.query(
+        "SELECT topic, partition, epoch, next_offset FROM ingest_positions ORDER BY topic, partition, epoch",
+        settings=READ_SETTINGS,
+    ).result_rows
+    return Reach(partitions, tuple((topic, partition, epoch, offset) for topic, partition, epoch, offset in positions))
+
+
+def check_complete(reach: Reach, period: str, ends: datetime, lateness_s: int) -> None:
+    """Raises IncompleteError, which says what each partition lacks, unless all have passed `ends` by the lateness."""
+    if not reach.partitions:
+        raise IncompleteError(
+            f"{period} can't be closed: nothing has been counted yet. Start workers on the topic first"
+        )
+    needed = ends + timedelta(seconds=lateness_s)
+    lacking = [one for one in reach.partitions if one.watermark < needed]
+    if not lacking:
+        return
+    shown = "; ".join(one.lacks(needed) for one in lacking[:20])
+    more = f"; and {len(lacking) - 20} more" if len(lacking) > 20 else ""
+    raise IncompleteError(
+        f"{period} is not complete: it ends at {ends:%Y-%m-%d %H:%M} UTC for the last of its accounts, and late usage is "
+        f"waited for until {needed:%Y-%m-%d %H:%M:%S}. Of {len(reach.partitions)} partitions {len(lacking)} are not there "
+        f"yet: {shown}{more}. Workers must run on each of them; an idle partition advances by itself"
+    )
+
+
+def _spell(span: timedelta) -> str:
+    """A time span as people read it: its two largest units."""
+    seconds = -(-span // timedelta(seconds=1))
+    units = [
+        ("day", seconds // 86400),
+        ("hour", seconds // 3600 % 24),
+        ("minute", seconds // 60 % 60),
+        ("second", seconds % 60),
+    ]
+    first = next((index for index, (_, number) in enumerate(units) if number), len(units) - 1)
+    told = [f"{number} {unit}{'s' if number != 1 else ''}" for unit, number in units[first : first + 2] if number]
+    return " ".join(told) or "0 seconds"

@@ -1,0 +1,321 @@
+"""The statements that freeze: each compares what the ledger has with what earlier closes froze, and adds what is new.
+
+For the period that is closed nothing was frozen yet, so that all of it is new; for earlier periods it is what came late.
+Rows are written under a close_id that nobody reads until the log names it. Each statement is sent once for a close_id,
+and ClickHouse takes it once, under its token, even if the connection made two of it.
+
+What is frozen lies below the committed positions. The ledger shows nothing else: a commit's counts and its marker are
+one insert. Facts and adjustments are written before their commit; those at or beyond the positions that the close
+noted are left to a later one. Subjects have no offsets: those of a commit on its way may be frozen with it, and are
+counted once all the same, being identities.
+"""
+
+# ruff: noqa: S608  (statements are put together from our own constants; every value is bound by ClickHouse)
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import orjson
+from fleetmeter_schemas.native_spec import ledger_dimensions, ledger_measures, rollup_types
+from fleetmeter_schemas.tables import USAGE_ADJUSTMENTS, USAGE_FACTS
+
+from fleetmeter_billing.clickhouse import READ_SETTINGS, BillingClient, insert_settings
+from fleetmeter_billing.errors import FreezeFailedError, LedgerShrankError
+from fleetmeter_billing.periods.close_log import FROZEN_TABLES
+from fleetmeter_billing.periods.completeness import Position
+
+DIMENSIONS: Final = tuple(name for name in ledger_dimensions() if name != "labels")
+"""What frozen usage is told apart by: everything that a price may look at."""
+MEASURES: Final = tuple(ledger_measures())
+NOT_FROZEN: Final = frozenset(
+    {
+        "labels",
+        "period_hash",
+        "memory_bandwidth_mbps",
+        "active_ms",
+        *(f"{name}{end}" for name in ("queries", "input_tokens", "output_tokens") for end in ("", "_lower", "_upper")),
+    }
+)
+"""Columns of facts that are never priced: labels, and what only estimates have."""
+FACT_COLUMNS: Final = tuple(name for name in USAGE_FACTS.column_names if name not in {*NOT_FROZEN, "account_id"})
+ADJUSTMENT_COLUMNS: Final = tuple(name for name in USAGE_ADJUSTMENTS.column_names if name != "account_id")
+
+_EVENT_TYPES: Final = ", ".join(f"'{model.SHORT}'" for model in rollup_types())
+_SCOPE: Final = """
+    SELECT usage_period, account_id, segment, start, end FROM billing_frozen_segments
+    WHERE close_id = {close_id:String}
+    UNION ALL
+    SELECT usage_period, account_id, segment, start, end FROM billing_frozen_segments
+    WHERE has({closed:Array(String)}, close_id) AND has({corrected:Array(String)}, usage_period) AND account_id IN (
+        SELECT account_id FROM billing_frozen_segments
+        WHERE close_id = {close_id:String} AND usage_period = {period:String}
+    )
+"""
+"""Where an account's moments belong: the parts of the period that is closed, and those of earlier ones as frozen."""
+_FROZEN: Final = "has({closed:Array(String)}, close_id) AND has({corrected:Array(String)}, usage_period)"
+_KEY: Final = "{seq:UInt32}, {close_id:String}, usage_period, account_id, segment"
+_COUNTED: Final = (
+    "arrayExists(p -> p.1 = topic AND p.2 = partition AND p.3 = epoch AND offset < p.4, "
+    "{positions:Array(Tuple(String, UInt32, UInt32, UInt64))})"
+)
+_BIG: Final[dict[str, str | int]] = {"join_algorithm": "hash", "max_query_size": 1_000_000}
+
+
+@dataclass(frozen=True, slots=True)
+class Freeze:
+    """One attempt at a close: its name, and what the log said when it began."""
+
+    client: BillingClient
+    seq: int
+    close_id: str
+    period: str
+    closed: tuple[str, ...]
+    """The close_ids that count."""
+    corrected: tuple[str, ...]
+    """Earlier periods that are compared again."""
+    positions: tuple[Position, ...]
+
+    def segments(self, rows: Iterable[dict[str, Any]]) -> None:
+        """Write the parts of accounts' periods: columns of billing_frozen_segments but seq and close_id."""
+        own = {"seq": self.seq, "close_id": self.close_id}
+        body = b"\n".join(orjson.dumps({**own, **row}) for row in rows)
+        self.client.raw_insert(
+            "billing_frozen_segments",
+            insert_block=body,
+            fmt="JSONEachRow",
+            settings=insert_settings(self._token("segments")),
+        )
+
+    def usage(self, first: str, last: str) -> None:
+        """Freeze sums of the accounts from `first` to `last`, both included, in the order of their ids."""
+        keys = ["usage_period", "account_id", "segment", "event_type", *DIMENSIONS]
+        live = (
+            f"SELECT s.usage_period AS usage_period, u.account_id AS account_id, s.segment AS segment, "
+            f"{', '.join(f'u.{name} AS {name}' for name in keys[3:])}, "
+            f"{', '.join(f'sum(toInt128(u.{name})) AS {name}' for name in MEASURES)} "
+            f"FROM ledger AS u ASOF INNER JOIN scope AS s ON u.account_id = s.account_id AND u.minute >= s.start "
+            f"WHERE u.row_kind = 'usage' AND u.event_type IN ({_EVENT_TYPES}) "
+            "AND u.account_id BETWEEN {first:String} AND {last:String} AND u.minute < s.end "
+            f"GROUP BY {', '.join(keys)}"
+        )
+        if self.corrected:
+            # The names must differ from the columns that they sum, or ClickHouse takes one for the other.
+            taken = (
+                f"SELECT {', '.join(keys)}, {', '.join(f'-sum({name}) AS {name}' for name in MEASURES)} "
+                f"FROM (SELECT * FROM billing_frozen_usage WHERE {_FROZEN} AND account_id BETWEEN {{first:String}} AND "
+                "{last:String} AND account_id IN (SELECT account_id FROM scope)) "
+                f"GROUP BY {', '.join(keys)}"
+            )
+            live = (
+                f"SELECT * FROM (SELECT {', '.join(keys)}, {', '.join(f'sum(d.{name}) AS {name}' for name in MEASURES)} "
+                f"FROM ({live} UNION ALL {taken}) AS d GROUP BY {', '.join(keys)}) "
+                f"WHERE {' OR '.join(f'{name} != 0' for name in MEASURES)}"
+            )
+        self._insert(
+            f"usage/{first}",
+            f"INSERT INTO billing_frozen_usage (seq, close_id, {', '.join((*keys, *MEASURES))}) "
+            f"WITH scope AS (SELECT * FROM ({_SCOPE}) WHERE account_id BETWEEN {{first:String}} AND {{last:String}}) "
+            f"SELECT {_KEY}, {', '.join((*keys[3:], *MEASURES))} FROM ({live})",
+            {"first": first, "last": last},
+        )
+
+    def facts(self) -> None:
+        """Freeze facts that are not frozen yet. A seat counts in every part of a period that its reported span touches;
+        the reversal of an outcome where the outcome did, once that is known."""
+        columns = ", ".join(FACT_COLUMNS)
+        self._insert(
+            "facts",
+            f"""
+            INSERT INTO billing_frozen_facts (seq, close_id, usage_period, account_id, segment, effective_time, {columns})
+            WITH scope AS ({_SCOPE}),
+                counted AS (SELECT * FROM usage_facts FINAL WHERE {_COUNTED}),
+                originals AS (
+                    SELECT account_id, source, event_id AS original, time AS original_time FROM counted
+                    WHERE event_type = 'outcome' AND reverses = ''
+                        AND event_id IN (SELECT reverses FROM counted WHERE reverses != '')
+                ),
+                placed AS (
+                    SELECT f.*,
+                        if(f.reverses = '', coalesce(f.period_start, f.time), o.original_time) AS effective_time,
+                        if(f.reverses = '', coalesce(f.period_end, f.time), o.original_time) AS effective_until
+                    FROM counted AS f
+                    LEFT JOIN originals AS o
+                        ON f.account_id = o.account_id AND f.source = o.source AND f.reverses = o.original
+                    WHERE f.reverses = '' OR o.original != ''
+                )
+            SELECT {_KEY}, effective_time, {columns}
+            FROM placed INNER JOIN scope USING (account_id)
+            WHERE effective_time < end AND (effective_until > start OR effective_time >= start)
+                AND (source, event_id, usage_period, segment) NOT IN (
+                    SELECT source, event_id, usage_period, segment FROM billing_frozen_facts WHERE {_FROZEN}
+                )
+            """,
+        )
+
+    def adjustments(self) -> None:
+        """Freeze adjustments that are not frozen yet, in the part of the period in which what they correct happened."""
+        columns = ", ".join(ADJUSTMENT_COLUMNS)
+        self._insert(
+            "adjustments",
+            f"""
+            INSERT INTO billing_frozen_adjustments (seq, close_id, usage_period, account_id, segment, {columns})
+            WITH scope AS ({_SCOPE}),
+                counted AS (
+                    SELECT *, coalesce(effective_time, time) AS happened FROM usage_adjustments FINAL WHERE {_COUNTED}
+                )
+            SELECT {_KEY}, {columns}
+            FROM counted INNER JOIN scope USING (account_id)
+            WHERE happened >= start AND happened < end
+                AND (source, event_id) NOT IN (SELECT source, event_id FROM billing_frozen_adjustments WHERE {_FROZEN})
+            """,
+        )
+
+    def subjects(self) -> None:
+        """Freeze the subjects of each part of a period that are not frozen yet.
+
+        A row of usage_subjects is a UTC day with the first and last moment of a subject. Parts of a period are longer
+        than a day has hours before and after a midnight, so that these two say in which parts it was seen.
+        """
+        self._insert(
+            "subjects",
+            f"""
+            INSERT INTO billing_frozen_subjects
+                (seq, close_id, usage_period, account_id, segment, subject_kind, subject)
+            WITH scope AS ({_SCOPE}),
+                days AS (
+                    SELECT account_id, subject_kind, subject, min(first_seen) AS first, max(last_seen) AS last
+                    FROM usage_subjects
+                    WHERE day >= (SELECT toDate(min(start)) FROM scope) AND day <= (SELECT toDate(max(end)) FROM scope)
+                    GROUP BY account_id, subject_kind, day, subject
+                )
+            SELECT DISTINCT {_KEY}, subject_kind, subject
+            FROM days INNER JOIN scope USING (account_id)
+            WHERE first < end AND last >= start
+                AND (usage_period, account_id, segment, subject_kind, subject) NOT IN (
+                    SELECT usage_period, account_id, segment, subject_kind, subject
+                    FROM billing_frozen_subjects WHERE {_FROZEN}
+                )
+            """,
+        )
+
+    def unbilled(self, starts: datetime, ends: datetime, *, strangers: bool) -> None:
+        """List usage of the period that no subscription covers; with `strangers`, also that of accounts nobody applied,
+        from `starts` to `ends`."""
+        own = "close_id = {close_id:String} AND usage_period = {period:String}"
+        idle = f"SELECT account_id, segment FROM billing_frozen_segments WHERE {own} AND status = 'none'"
+        rows_of_idle = f"{own} AND (account_id, segment) IN ({idle})"
+        unknown = "{strangers:Bool} AND account_id NOT IN (SELECT account_id FROM billing_accounts)"
+        within = ">= {starts:DateTime('UTC')}", "< {ends:DateTime('UTC')}"
+        self._insert(
+            "unbilled",
+            f"""
+            INSERT INTO billing_unbilled
+                (seq, close_id, usage_period, account_id, reason, requests, fallbacks, input_tokens, output_tokens, facts)
+            SELECT {{seq:UInt32}}, {{close_id:String}}, {{period:String}}, account_id, why,
+                sum(a), sum(b), sum(c), sum(d), sum(e)
+            FROM (
+                SELECT account_id, 'no_subscription' AS why, sum(requests) AS a, sum(fallbacks) AS b,
+                    sum(input_tokens) AS c, sum(output_tokens) AS d, toInt128(0) AS e
+                FROM billing_frozen_usage WHERE {rows_of_idle} GROUP BY account_id
+                UNION ALL
+                SELECT account_id, 'no_subscription', 0, 0, 0, 0, toInt128(count()) FROM (
+                    SELECT account_id FROM billing_frozen_facts WHERE {rows_of_idle}
+                    UNION ALL SELECT account_id FROM billing_frozen_adjustments WHERE {rows_of_idle}
+                ) GROUP BY account_id
+                UNION ALL
+                SELECT account_id, 'no_account', sum(toInt128(requests)), sum(toInt128(fallbacks)),
+                    sum(toInt128(input_tokens)), sum(toInt128(output_tokens)), toInt128(0)
+                FROM ledger
+                WHERE row_kind = 'usage' AND event_type IN ({_EVENT_TYPES}) AND {unknown}
+                    AND minute {within[0]} AND minute {within[1]}
+                GROUP BY account_id
+                UNION ALL
+                SELECT account_id, 'no_account', 0, 0, 0, 0, toInt128(count()) FROM (
+                    SELECT account_id, time FROM usage_facts FINAL WHERE {_COUNTED}
+                    UNION ALL
+                    SELECT account_id, coalesce(effective_time, time) AS time FROM usage_adjustments FINAL
+                    WHERE {_COUNTED}
+                ) WHERE {unknown} AND time {within[0]} AND time {within[1]} GROUP BY account_id
+            )
+            GROUP BY account_id, why
+            """,
+            {"strangers": strangers, "starts": _seconds(starts), "ends": _seconds(ends)},
+        )
+
+    def check(self, segments: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Rows and checksums of what was frozen, by FROZEN_TABLES.
+
+        Raises FreezeFailedError if it is not what was sent, and LedgerShrankError if an earlier period has less than
+        was frozen of it.
+        """
+        counts, checksums = zip(
+            *(frozen_sum(self.client, table, self.close_id) for table in FROZEN_TABLES), strict=True
+        )
+        keys = ", ".join(("usage_period", "account_id", "segment", "event_type", *DIMENSIONS))
+        ((distinct,),) = self._rows(
+            f"SELECT uniqExact(sipHash128({keys})) FROM billing_frozen_usage WHERE close_id = {{close_id:String}}"
+        )
+        if counts[0] != segments or distinct != counts[1]:
+            raise FreezeFailedError(
+                f"close {self.close_id}: {segments} segments were sent and {counts[0]} are there, {counts[1]} rows of usage "
+                f"have {distinct} keys. Nothing was closed; run it again"
+            )
+        shrunk = self._rows(
+            "SELECT usage_period, account_id, count() FROM billing_frozen_usage WHERE close_id = {close_id:String} "
+            f"AND ({' OR '.join(f'{name} < 0' for name in MEASURES)}) GROUP BY usage_period, account_id "
+            "ORDER BY usage_period, account_id LIMIT 5"
+        )
+        if shrunk:
+            shown = ", ".join(f"{account} in {period}" for period, account, _ in shrunk)
+            raise LedgerShrankError(
+                f"the ledger holds less usage than earlier closes froze: {shown}. Counts only grow, so rows were deleted "
+                "(a TTL, or by hand), and a correction would credit usage that happened. Nothing was closed. Make the "
+                "correction window shorter than the ledger's TTL (FLEETMETER_CORRECTION_WINDOW_DAYS), or restore the rows"
+            )
+        return tuple(int(one) for one in counts), tuple(int(one) for one in checksums)
+
+    def _insert(self, what: str, statement: str, more: dict[str, object] | None = None) -> None:
+        self.client.command(
+            statement,
+            parameters={**self._parameters(statement), **(more or {})},
+            settings={**insert_settings(self._token(what)), **_BIG},
+        )
+
+    def _rows(self, statement: str) -> Sequence[Sequence[Any]]:
+        return self.client.query(
+            statement, parameters=self._parameters(statement), settings={**READ_SETTINGS, **_BIG}
+        ).result_rows
+
+    def _parameters(self, statement: str) -> dict[str, Any]:
+        known = {
+            "seq": self.seq,
+            "close_id": self.close_id,
+            "period": self.period,
+            "closed": list(self.closed),
+            "corrected": list(self.corrected),
+            "positions": list(self.positions),
+        }
+        return {name: value for name, value in known.items() if f"{{{name}:" in statement}
+
+    def _token(self, what: str) -> str:
+        return f"{self.close_id}/{what}"
+
+
+def frozen_sum(client: BillingClient, table: str, close_id: str) -> tuple[int, int]:
+    """Number of rows that a close_id froze in a table, and the sum of their hashes (modulo 2^64)."""
+    # A hash of several columns is NULL if one of them is; text has no NULL.
+    row = "*" if table in {"billing_frozen_usage", "billing_frozen_subjects"} else "toString(tuple(*))"
+    ((count, checksum),) = client.query(
+        f"SELECT count(), sum(cityHash64({row})) FROM {table} WHERE close_id = {{close_id:String}}",
+        parameters={"close_id": close_id},
+        settings=READ_SETTINGS,
+    ).result_rows
+    return int(count), int(checksum)
+
+
+def _seconds(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S}"
