@@ -60,7 +60,7 @@ class LinearLog:
     key: Mapping[str, tuple[str, object]] = field(default_factory=dict)
 
     def newest(self, client: BillingClient) -> tuple[int, str]:
-        """Number and name of the newest row; (0, "") for an empty log. Raises LogDamagedError if two have one number."""
+        """Number and name of the newest row; (0, "") for an empty log. Raises LogDamagedError if there are two."""
         rows = client.query(
             f"SELECT {self.number}, {self.name} FROM {self.table} WHERE {self._condition()} "  # noqa: S608
             f"ORDER BY {self.number} DESC LIMIT 2",

@@ -52,7 +52,7 @@ def test_usage_views_show_every_dimension_and_every_measure(read_only: Client, v
 
 def test_every_table_and_column_has_a_comment(read_only: Client) -> None:
     tables = read_only.query("SELECT name, comment FROM system.tables WHERE database = currentDatabase()").result_rows
-    assert len(tables) == 17
+    assert len(tables) >= 26
     for name, comment in tables:
         assert comment.endswith("."), f"{name}: {comment!r}"
         for column, _, meaning in columns_of(read_only, name):

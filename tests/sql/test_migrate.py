@@ -55,7 +55,7 @@ def test_a_database_that_is_not_there_is_created_and_filled(fresh_client: Client
     fresh_client.command(f"DROP DATABASE {database} SYNC")
     applied = migrate(fresh_client, database)
     assert [migration.version for migration in applied] == list(range(1, len(load_migrations()) + 1))
-    assert names(fresh_client, database) == {
+    assert {name for name in names(fresh_client, database) if not name.startswith("billing_")} == {
         "schema_migrations",
         "ledger",
         "usage_facts",

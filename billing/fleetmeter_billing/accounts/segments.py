@@ -146,7 +146,7 @@ def _terms_on(held: Sequence[tuple[date, Terms | None]], day: date) -> Terms | N
 
 
 def _resolved(account: Account, terms: Terms, day: date, cards: Cards) -> Terms:
-    """The terms with the card version that holds on `day`: the pinned one, else the newest that is effective by then."""
+    """The terms with the card version that holds on `day`: the pinned one, else the newest that is effective."""
     who = f"account {account.account!r} on {day}"
     versions = cards.get(terms.card, ())
     if terms.pinned is not None:
@@ -165,6 +165,7 @@ def _resolved(account: Account, terms: Terms, day: date, cards: Cards) -> Terms:
         )
     if version.currency != account.currency:
         raise AccountsError(
-            f"{who}: it pays in {account.currency}, but version {version.version} of {terms.card!r} is in {version.currency}"
+            f"{who}: it pays in {account.currency}, but version {version.version} of {terms.card!r} is in "
+            f"{version.currency}"
         )
     return replace(terms, version=version.version)

@@ -83,15 +83,14 @@ def winning_closes(client: BillingClient, *, through: int | None = None) -> list
     What any other close_id froze does not count: a close that was killed, or lost to a rival. Raises LogDamagedError.
     """
     names = [name for column in _COLUMNS for name in (_COUNTS if column == "row_counts" else (column,))]
-    rows = client.query(
-        f"SELECT {', '.join(names)} FROM billing_closes ORDER BY seq", settings=READ_SETTINGS
-    ).result_rows
+    statement = f"SELECT {', '.join(names)} FROM billing_closes ORDER BY seq"  # noqa: S608  (our own columns)
+    rows = client.query(statement, settings=READ_SETTINGS).result_rows
     closes = [_close(row) for row in rows]
     numbers, periods = [one.seq for one in closes], [one.period for one in closes]
     if numbers != list(range(1, len(closes) + 1)) or len(set(periods)) != len(periods):
         raise LogDamagedError(
-            f"billing_closes has the numbers {numbers} and periods {periods}; there must be one row for each number, and "
-            "no period twice. Nothing in fleetmeter writes that; find out who did before anything is billed"
+            f"billing_closes has the numbers {numbers} and periods {periods}; there must be one row for each number, "
+            "and no period twice. Nothing in fleetmeter writes that; find out who did before anything is billed"
         )
     return closes if through is None else closes[:through]
 

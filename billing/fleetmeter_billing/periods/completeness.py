@@ -75,9 +75,9 @@ def check_complete(reach: Reach, period: str, ends: datetime, lateness_s: int) -
     shown = "; ".join(one.lacks(needed) for one in lacking[:20])
     more = f"; and {len(lacking) - 20} more" if len(lacking) > 20 else ""
     raise IncompleteError(
-        f"{period} is not complete: it ends at {ends:%Y-%m-%d %H:%M} UTC for the last of its accounts, and late usage is "
-        f"waited for until {needed:%Y-%m-%d %H:%M:%S}. Of {len(reach.partitions)} partitions {len(lacking)} are not there "
-        f"yet: {shown}{more}. Workers must run on each of them; an idle partition advances by itself"
+        f"{period} is not complete: it ends at {ends:%Y-%m-%d %H:%M} UTC for the last of its accounts, and late usage "
+        f"is waited for until {needed:%Y-%m-%d %H:%M:%S}. Of {len(reach.partitions)} partitions {len(lacking)} are not "
+        f"there yet: {shown}{more}. Workers must run on each of them; an idle partition advances by itself"
     )
 
 

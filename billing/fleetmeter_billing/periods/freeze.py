@@ -1,6 +1,6 @@
 """The statements that freeze: each compares what the ledger has with what earlier closes froze, and adds what is new.
 
-For the period that is closed nothing was frozen yet, so that all of it is new; for earlier periods it is what came late.
+For the period that is closed nothing was frozen yet, so that all of it is new; for earlier ones it is what came late.
 Rows are written under a close_id that nobody reads until the log names it. Each statement is sent once for a close_id,
 and ClickHouse takes it once, under its token, even if the connection made two of it.
 
@@ -111,7 +111,8 @@ class Freeze:
                 f"GROUP BY {', '.join(keys)}"
             )
             live = (
-                f"SELECT * FROM (SELECT {', '.join(keys)}, {', '.join(f'sum(d.{name}) AS {name}' for name in MEASURES)} "
+                f"SELECT * FROM (SELECT {', '.join(keys)}, "
+                f"{', '.join(f'sum(d.{name}) AS {name}' for name in MEASURES)} "
                 f"FROM ({live} UNION ALL {taken}) AS d GROUP BY {', '.join(keys)}) "
                 f"WHERE {' OR '.join(f'{name} != 0' for name in MEASURES)}"
             )
@@ -130,7 +131,8 @@ class Freeze:
         self._insert(
             "facts",
             f"""
-            INSERT INTO billing_frozen_facts (seq, close_id, usage_period, account_id, segment, effective_time, {columns})
+            INSERT INTO billing_frozen_facts
+                (seq, close_id, usage_period, account_id, segment, effective_time, {columns})
             WITH scope AS ({_SCOPE}),
                 counted AS (SELECT * FROM usage_facts FINAL WHERE {_COUNTED}),
                 originals AS (
@@ -213,8 +215,9 @@ class Freeze:
         self._insert(
             "unbilled",
             f"""
-            INSERT INTO billing_unbilled
-                (seq, close_id, usage_period, account_id, reason, requests, fallbacks, input_tokens, output_tokens, facts)
+            INSERT INTO billing_unbilled (
+                seq, close_id, usage_period, account_id, reason, requests, fallbacks, input_tokens, output_tokens, facts
+            )
             SELECT {{seq:UInt32}}, {{close_id:String}}, {{period:String}}, account_id, why,
                 sum(a), sum(b), sum(c), sum(d), sum(e)
             FROM (
@@ -261,8 +264,8 @@ class Freeze:
         )
         if counts[0] != segments or distinct != counts[1]:
             raise FreezeFailedError(
-                f"close {self.close_id}: {segments} segments were sent and {counts[0]} are there, {counts[1]} rows of usage "
-                f"have {distinct} keys. Nothing was closed; run it again"
+                f"close {self.close_id}: {segments} segments were sent and {counts[0]} are there, {counts[1]} rows of "
+                f"usage have {distinct} keys. Nothing was closed; run it again"
             )
         shrunk = self._rows(
             "SELECT usage_period, account_id, count() FROM billing_frozen_usage WHERE close_id = {close_id:String} "
@@ -272,9 +275,10 @@ class Freeze:
         if shrunk:
             shown = ", ".join(f"{account} in {period}" for period, account, _ in shrunk)
             raise LedgerShrankError(
-                f"the ledger holds less usage than earlier closes froze: {shown}. Counts only grow, so rows were deleted "
-                "(a TTL, or by hand), and a correction would credit usage that happened. Nothing was closed. Make the "
-                "correction window shorter than the ledger's TTL (FLEETMETER_CORRECTION_WINDOW_DAYS), or restore the rows"
+                f"the ledger holds less usage than earlier closes froze: {shown}. Counts only grow, so rows were "
+                "deleted (a TTL, or by hand), and a correction would credit usage that happened. Nothing was closed. Make "
+                "the correction window shorter than the ledger's TTL (FLEETMETER_CORRECTION_WINDOW_DAYS), or "
+                "restore the rows"
             )
         return tuple(int(one) for one in counts), tuple(int(one) for one in checksums)
 

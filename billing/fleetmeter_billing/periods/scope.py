@@ -21,7 +21,7 @@ _ERRORS_SHOWN = 20
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """The accounts of a period with its parts, and earlier periods of accounts that were not known when those closed."""
+    """The accounts of a period with its parts, and earlier periods of accounts that came after those closed."""
 
     period: str
     starts: datetime
@@ -51,7 +51,7 @@ def scope_of(
     closes: Sequence[Close],
     window_days: int,
 ) -> Scope:
-    """Raises PeriodError if no account has the period, and AccountsError for accounts that can't be billed as they are."""
+    """Raises PeriodError if no account has the period, AccountsError for accounts that can't be billed as they are."""
     own = {}
     for name in sorted(accounts, key=str.encode):
         account = accounts[name].subscriber.account

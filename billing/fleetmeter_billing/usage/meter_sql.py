@@ -32,7 +32,7 @@ class MeterStatement:
 
 def meter_statements(meters: Sequence[Meter]) -> list[MeterStatement]:
     """What to ask for the quantities of `meters`: one pass over usage for all that sum measures, one over subjects for
-    all that count those, and one over facts for each that looks at facts (what is distinct in a group can't be added)."""
+    all that count those, one over facts for each that looks at facts (what is distinct in a group can't be added)."""
     sums = [one for one in meters if one.measure is not None]
     subjects = [one for one in meters if one.distinct is not None]
     statements = [_measures(sums)] if sums else []

@@ -53,7 +53,7 @@ class CountedUsage:
         return offset
 
     def marker(self, watermark: str, next_offset: int | None = None, partition: int = 0) -> None:
-        """All offsets so far (or those below `next_offset`) are committed, and the partition has come to `watermark`."""
+        """All offsets so far (or those below `next_offset`) are committed; the partition has come to `watermark`."""
         position = next(self.offsets) + 1 if next_offset is None else next_offset
         row = {
             "row_kind": "marker",
