@@ -276,8 +276,8 @@ class Freeze:
             shown = ", ".join(f"{account} in {period}" for period, account, _ in shrunk)
             raise LedgerShrankError(
                 f"the ledger holds less usage than earlier closes froze: {shown}. Counts only grow, so rows were "
-                "deleted (a TTL, or by hand), and a correction would credit usage that happened. Nothing was closed. Make "
-                "the correction window shorter than the ledger's TTL (FLEETMETER_CORRECTION_WINDOW_DAYS), or "
+                "deleted (a TTL, or by hand), and a correction would credit usage that happened. Nothing was closed. "
+                "Make the correction window shorter than the ledger's TTL (FLEETMETER_CORRECTION_WINDOW_DAYS), or "
                 "restore the rows"
             )
         return tuple(int(one) for one in counts), tuple(int(one) for one in checksums)
