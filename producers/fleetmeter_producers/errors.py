@@ -9,6 +9,7 @@
     ├── SamplerDropsSpansError     input      OpenTelemetry's sampler may drop spans, whose usage would be missing
     ├── LoadError                  internal   a producer of a load ended by itself
     ├── SpoolError                 input      a folder is no spool, or can't be read
+    ├── TokenFileError             input      the file of ingest's tokens can't be read, or an entry of it is wrong
     └── TraceError                 input      a trace file can't be read; names the line and the column
 
 What the event contract refuses raises `fleetmeter_schemas.EventRejected`, wherever it is found.
@@ -77,6 +78,12 @@ class DeviceStoreError(ProducerError):
     """The file with a device's counts can't be read or written. The message names it."""
 
     retryable: ClassVar[bool] = True
+
+
+class TokenFileError(ProducerError):
+    """The file with the HTTP ingest's tokens can't be used as it is, or has no such token. The message names it."""
+
+    domain: ClassVar[Domain] = "input"
 
 
 class TraceError(ProducerError):

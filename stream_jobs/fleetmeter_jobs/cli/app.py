@@ -47,6 +47,7 @@ COMMANDS: Final[dict[str, Entry]] = {
     "config": Entry("config", "Print every setting, its value and where the value comes from."),
     "migrate": Entry("migrate", "Create or upgrade the ClickHouse tables."),
     "worker": Entry("worker", "Run one worker in the foreground."),
+    "ingest": Entry("ingest", "Take events over HTTP, from whatever cannot speak Kafka."),
     "local": Entry("local", "Run only a local Kafka or only a local ClickHouse."),
 }
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Any, Final
 
-EXTRA_OF_MODULE: Final = {"chdb": "local", "aiohttp": "local", "testcontainers": "dev"}
+EXTRA_OF_MODULE: Final = {"chdb": "local", "aiohttp": "ingest", "backports": "ingest", "testcontainers": "dev"}
 """The extras of modules that are not in `jobs`, for the sentence about what to install."""
 
 

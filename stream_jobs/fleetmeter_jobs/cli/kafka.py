@@ -55,6 +55,14 @@ def require_kafka(settings: Settings) -> None:
         pass
 
 
+def require_topic(settings: Settings) -> None:
+    """As `require_kafka`; also raises CommandError if the topic is not there."""
+    with reader(settings) as consumer:
+        found = consumer.list_topics(settings.topic, timeout=TIMEOUT_S).topics[settings.topic]
+        if found.error is not None:
+            raise CommandError(f"Kafka has no topic {settings.topic}: {found.error.str()}.", Exit.KAFKA)
+
+
 def _await_answer(consumer: Consumer, topic: str, watch: ConnectionWatch) -> None:
     """Returns at the first answer. A refusal is seen after REFUSAL_S: the library would try until TIMEOUT_S."""
     deadline = time.monotonic() + TIMEOUT_S
