@@ -19,6 +19,9 @@ from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
+# A script has its own folder on the path, but not its neighbours, which pytest would put there.
+sys.path.append(str(Path(__file__).resolve().parent.parent / "doubles"))
+
 from fleetmeter_chaos.campaign import Campaign, StateFile, Tally
 from fleetmeter_chaos.mutations import MUTATIONS
 from fleetmeter_chaos.screen import effects_table, progress_bar, show_failure, summary_table

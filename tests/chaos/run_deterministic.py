@@ -26,6 +26,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+# A script has its own folder on the path, but not its neighbours, which pytest would put there.
+sys.path.append(str(Path(__file__).resolve().parent.parent / "doubles"))
+
 from fleetmeter_deterministic.campaign import Failure, Summary, caught, drawn, least, play, run
 from fleetmeter_deterministic.mutations import MUTATIONS
 from rich.console import Console
