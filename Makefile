@@ -19,7 +19,7 @@ BUILD_READY := $(VENV)/.fleetmeter-built
 LITELLM := .litellm
 LITELLM_READY := $(LITELLM)/.installed
 
-.PHONY: demo test test-litellm check format bench chaos chaos-deterministic setup lock clean help
+.PHONY: demo test test-litellm test-installs check format bench chaos chaos-deterministic setup lock clean help
 
 demo: setup engines ## Simulate a fleet, count its events exactly, and show the reconciliation (about a minute)
 	@$(VENV)/bin/fleetmeter demo
@@ -58,6 +58,9 @@ test-litellm: setup engines $(LITELLM_READY) ## Test the LiteLLM callback, and o
 	@PYTHONPATH=$(LITELLM) $(VENV_PYTHON) -m pytest tests/producers/gateway/test_litellm_callback.py \
 		tests/producers/gateway/test_openai_client.py tests/producers/test_adapter_pages.py \
 		tests/end_to_end/test_producers_to_rows.py $(ARGS)
+
+test-installs: setup ## Install the producer alone with each Python, and let it work (PYTHONS="python3.12 /opt/py313/bin/python")
+	@$(VENV_PYTHON) tests/installs/run.py $(or $(PYTHONS),python3.11 python3.12 python3.13)
 
 lock: ## Pin the dependencies again (needs uv: pipx install uv)
 	@command -v uv >/dev/null || { echo "make lock needs uv. Get it with: pipx install uv" >&2; exit 1; }

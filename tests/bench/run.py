@@ -16,14 +16,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from fleetmeter_bench.client_speed import away, emit_costs
+from fleetmeter_bench.broker_away import broker_away
+from fleetmeter_bench.client_speed import emit_costs
 from fleetmeter_bench.dedup_figures import dedup_figures
 from fleetmeter_bench.machine import machine
 from fleetmeter_bench.native_speed import native_speeds
 from fleetmeter_bench.parser_peers import parser_peers
 from fleetmeter_bench.pipeline import engines, timed_plain_faust, timed_reading, timed_recoveries, timed_worker
 from fleetmeter_bench.screen import (
-    away_line,
+    away_table,
     client_table,
     dedup_table,
     native_table,
@@ -41,9 +42,9 @@ from fleetmeter_jobs.settings import Settings
 from fleetmeter_local import start_kafka
 from rich.console import Console
 
-PARTS = ("native", "python", "dedup", "worker", "recovery", "client")
+PARTS = ("native", "python", "dedup", "worker", "recovery", "client", "away")
 EMITS = 200_000
-AWAY_EVENTS_PER_S, AWAY_SECONDS = 1_000, 60.0
+AWAY_EVENTS_PER_S = 1_000
 RECOVERY_EVENTS = 3_000_000
 WORKER_EVENTS: dict[Format, int] = {"JSON": 1_000_000, "JSON array": 2_000_000, "Arrow": 4_000_000}
 
@@ -83,6 +84,8 @@ def main(arguments: list[str]) -> int:
         results["recovery"] = _recovery(console, options.scale)
     if "client" in options.only:
         results["client"] = _client(console, options.scale)
+    if "away" in options.only:
+        results["away"] = _away(console, options.minutes)
     if options.json:
         sys.stdout.write(json.dumps(results, indent=2) + "\n")
     return 0
@@ -143,11 +146,30 @@ def _client(console: Console, scale: float) -> dict[str, Any]:
         ensure_topic(settings)
         status.update("Emitting ...")
         costs = emit_costs(kafka.bootstrap, settings.topic, Path(name), max(10_000, int(EMITS * scale)))
-        status.update("Emitting without a broker ...")
-        alone = away(Path(name), AWAY_EVENTS_PER_S, max(5.0, AWAY_SECONDS * scale))
     console.print(client_table(costs))
-    console.print(away_line(alone))
-    return {"emit": [dataclasses.asdict(one) for one in costs], "away": dataclasses.asdict(alone)}
+    return {"emit": [dataclasses.asdict(one) for one in costs]}
+
+
+def _away(console: Console, minutes: float) -> dict[str, Any]:
+    with (
+        tempfile.TemporaryDirectory(prefix="fleetmeter-bench-") as name,
+        console.status("Starting Kafka ...") as status,
+        start_kafka(Path(name), source="local") as kafka,  # it is stopped: no given one
+    ):
+        settings = Settings.load(
+            kafka_bootstrap=kafka.bootstrap, topic="bench-away", topic_partitions=1, data_dir=Path(name)
+        )
+        ensure_topic(settings)
+        alone = broker_away(
+            kafka,
+            settings.topic,
+            Path(name) / "spool",
+            events_per_s=AWAY_EVENTS_PER_S,
+            minutes=minutes,
+            tell=lambda line: status.update(f"The broker is away: {line}"),
+        )
+    console.print(away_table(alone))
+    return dataclasses.asdict(alone)
 
 
 def _options(arguments: list[str]) -> argparse.Namespace:
@@ -160,6 +182,9 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--known-ids", type=int, default=0, help="also beside so many known foreign ids, say 10000000")
     parser.add_argument("--scale", type=float, default=1.0, help="times as many events for the workers (default 1)")
+    parser.add_argument(
+        "--minutes", type=float, default=0.5, help="for how long the broker is away from a client (default 0.5)"
+    )
     parser.add_argument(
         "--soak",
         type=int,

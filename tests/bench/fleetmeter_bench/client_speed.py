@@ -1,4 +1,4 @@
-"""What `UsageClient.emit` costs the thread that calls it, and what a client without a broker does to memory.
+"""What `UsageClient.emit` costs the thread that calls it.
 
 Each figure comes from a process of its own, as a server would be: the caller's threads, the sender's thread and
 librdkafka's share it, and the interpreter's lock.
@@ -19,8 +19,6 @@ from fleetmeter_producers import ClientSettings, UsageClient
 from fleetmeter_schemas import GenerationV1
 
 _WARM_UP: Final = 500
-_RSS_EVERY_S: Final = 1.0
-_NOBODY: Final = "127.0.0.1:1"
 
 
 @dataclass(frozen=True)
@@ -37,15 +35,6 @@ class EmitCost:
     p999_us: float
 
 
-@dataclass(frozen=True)
-class Away:
-    """A client whose broker does not answer: resident memory (MiB) second by second, and what waits in the spool."""
-
-    events_per_s: float
-    pending: int
-    rss_mib: list[float]
-
-
 def emit_costs(bootstrap: str, topic: str, folder: Path, events: int) -> list[EmitCost]:
     """One thread as fast as it goes, and eight paced ones, by outbox."""
     costs = []
@@ -57,7 +46,6 @@ def emit_costs(bootstrap: str, topic: str, folder: Path, events: int) -> list[Em
         ("spool, synced", 8, 0.01, events // 10),
     ):
         answer = _in_process(
-            "emit",
             {
                 "bootstrap": bootstrap,
                 "topic": topic,
@@ -72,16 +60,11 @@ def emit_costs(bootstrap: str, topic: str, folder: Path, events: int) -> list[Em
     return costs
 
 
-def away(folder: Path, events_per_s: int, seconds: float) -> Away:
-    """A broker that is away for `seconds`, under `events_per_s`."""
-    return Away(**_in_process("away", {"folder": str(folder), "events_per_s": events_per_s, "seconds": seconds}))
-
-
-def _in_process(what: str, options: dict[str, Any]) -> dict[str, Any]:
-    command = [sys.executable, "-m", "fleetmeter_bench.client_speed", what, json.dumps(options)]
+def _in_process(options: dict[str, Any]) -> dict[str, Any]:
+    command = [sys.executable, "-m", "fleetmeter_bench.client_speed", json.dumps(options)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[1])
     if done.returncode:
-        raise RuntimeError(f"{' '.join(command[:4])} failed:\n{done.stderr[-2000:]}")
+        raise RuntimeError(f"{' '.join(command[:3])} failed:\n{done.stderr[-2000:]}")
     return dict(json.loads(done.stdout))
 
 
@@ -95,7 +78,8 @@ def _client(bootstrap: str, topic: str, folder: str, outbox: str) -> UsageClient
     return UsageClient(bootstrap, "urn:bench:server", topic, settings=settings)
 
 
-def _event() -> GenerationV1:
+def an_event() -> GenerationV1:
+    """What is emitted: a usual one."""
     return GenerationV1(
         model="llada-8b-instruct",
         provider="acme",
@@ -113,7 +97,7 @@ def _event() -> GenerationV1:
 def _emit(
     bootstrap: str, topic: str, folder: str, outbox: str, threads: int, pace_s: float, events: int
 ) -> dict[str, Any]:
-    client, event = _client(bootstrap, topic, folder, outbox), _event()
+    client, event = _client(bootstrap, topic, folder, outbox), an_event()
     for _ in range(_WARM_UP):
         client.emit("acct-1", event)
     client.flush(30)
@@ -145,30 +129,5 @@ def _emit(
     return asdict(cost)
 
 
-def _away(folder: str, events_per_s: int, seconds: float) -> dict[str, Any]:
-    client, event = _client(_NOBODY, "bench", folder, "spool"), _event()
-    rss: list[float] = []
-    start = time.monotonic()
-    emitted = 0
-    while (passed := time.monotonic() - start) < seconds:
-        while emitted < passed * events_per_s:
-            client.emit("acct-1", event)
-            emitted += 1
-        if passed >= len(rss) * _RSS_EVERY_S:
-            rss.append(_rss_mib())
-        time.sleep(0.002)
-    pending = client.stats().pending_events
-    client.close(0)
-    return asdict(Away(round(emitted / seconds, 1), pending, rss))
-
-
-def _rss_mib() -> float:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return round(int(line.split()[1]) / 1024, 1)
-    return 0.0
-
-
 if __name__ == "__main__":
-    answer = (_emit if sys.argv[1] == "emit" else _away)(**json.loads(sys.argv[2]))
-    sys.stdout.write(json.dumps(answer))
+    sys.stdout.write(json.dumps(_emit(**json.loads(sys.argv[1]))))

@@ -7,7 +7,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from fleetmeter_bench.client_speed import Away, EmitCost
+from fleetmeter_bench.broker_away import Away
+from fleetmeter_bench.client_speed import EmitCost
 from fleetmeter_bench.dedup_figures import Figure
 from fleetmeter_bench.measure import Speed
 from fleetmeter_bench.native_speed import NativeSpeed
@@ -154,11 +155,25 @@ def client_table(costs: list[EmitCost]) -> Table:
     return table
 
 
-def away_line(alone: Away) -> str:
-    """Memory of a client whose broker does not answer."""
-    rss = alone.rss_mib
-    settled = rss[len(rss) // 2 :]
-    return (
-        f"Broker away for {len(rss)} s at {alone.events_per_s:,.0f} events/s: {alone.pending:,} wait in the spool; "
-        f"memory {rss[0]:.0f} MiB at first, {min(settled):.0f} to {max(settled):.0f} MiB in the second half."
+def away_table(away: Away) -> Table:
+    """A client whose broker was away: memory and spool over time."""
+    title = f"Broker away for {away.minutes:g} min at {away.events_per_s:,.0f} events/s: the client"
+    table = Table(title=title, title_justify="left")
+    for head in ("second", "memory MiB", "spool MiB", "emitted", "delivered", "wait"):
+        table.add_column(head, justify="right")
+    step = max(1, len(away.samples) // 20)
+    for one in away.samples[::step]:
+        table.add_row(
+            f"{one.seconds:.0f}",
+            f"{one.rss_mib:.1f}",
+            f"{one.spool_mib:.1f}",
+            *(f"{count:,}" for count in (one.emitted, one.delivered, one.waiting)),
+        )
+    memory = [one.rss_mib for one in away.while_away()]
+    table.caption = (
+        f"Gone at {away.gone_s:.0f} s, back at {away.back_s:.0f} s. Memory in the second half of the absence: "
+        f"{min(memory):.1f} to {max(memory):.1f} MiB. Caught up {away.catch_up_s:.1f} s after it was back, while "
+        f"events went on. Emitted {away.emitted:,}, dropped {away.dropped}; in the log {away.distinct:,} ids in "
+        f"{away.in_log:,} records, {away.missing} missing."
     )
+    return table
