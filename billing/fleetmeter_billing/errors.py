@@ -10,7 +10,9 @@
     ├── LedgerShrankError          clickhouse the ledger holds less than was frozen of it
     ├── FreezeFailedError          clickhouse retryable: what was frozen is not what was found; nothing was closed
     ├── OutcomeUnknownError        clickhouse retryable: no answer, so whether it took effect is not known
-    └── LogDamagedError            internal   a log of closes, or publications, is not as fleetmeter writes it
+    ├── LogDamagedError            internal   a log of closes, or publications, is not as fleetmeter writes it
+    ├── InvoiceError               internal   an invoice does not add up, or is not the one that was issued
+    └── UnknownInvoiceError        input      no such invoice, or no such line of it
 
 `domain` is one of `input`, `clickhouse`, `internal`: where to look. `retryable` means that trying again, with nothing
 changed, may succeed.
@@ -87,3 +89,13 @@ class OutcomeUnknownError(BillingError):
 
 class LogDamagedError(BillingError):
     """A log has gaps, or two rows under one number: nothing in fleetmeter writes that."""
+
+
+class InvoiceError(BillingError):
+    """An invoice does not add up, or is not the one that was issued under its number; nothing was written."""
+
+
+class UnknownInvoiceError(BillingError):
+    """An invoice, or a line of one, that does not exist."""
+
+    domain: ClassVar[Domain] = "input"

@@ -44,6 +44,8 @@ DURABLE_TABLES: Final = (
     "billing_frozen_adjustments",
     "billing_frozen_subjects",
     "billing_unbilled",
+    "billing_invoices",
+    "billing_invoice_lines",
 )
 """Tables whose rows a later step takes for granted. Watermarks are none of them: they rise again by themselves."""
 ALWAYS_DURABLE_TABLES: Final = ("dedup_ids", "dedup_snapshots")
