@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
+
+_MANY: Final = 16
 
 
 def broken(rule: str, sentence: str, *at: str | int) -> PydanticCustomError:
@@ -17,9 +20,12 @@ def broken(rule: str, sentence: str, *at: str | int) -> PydanticCustomError:
     return PydanticCustomError(rule, "{sentence}", {"sentence": sentence, "at": at})
 
 
-def choices(names: Iterable[str]) -> str:
-    """Names for a sentence: `a, b or c`."""
-    *most, last = sorted(names)
+def choices(names: Iterable[str], near: str | None = None) -> str:
+    """Names for a sentence: `a, b or c`; of many only those that resemble `near`."""
+    known = sorted(names)
+    if near is not None and len(known) > _MANY:
+        known = difflib.get_close_matches(near, known, 4, 0.5) or known
+    *most, last = known
     return f"{', '.join(most)} or {last}" if most else last
 
 

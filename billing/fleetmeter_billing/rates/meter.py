@@ -75,7 +75,7 @@ class Meter(CardPart):
             named += [((field, index), name) for index, name in enumerate(names)]
         for at, name in named:
             if name not in known:
-                raise broken("unknown_measure", f"{name!r} is no measure of the rollups: {choices(known)}", *at)
+                raise broken("unknown_measure", f"{name!r} is no measure of the rollups: {choices(known, name)}", *at)
 
     def _check_fact(self, fact: str) -> None:
         if self.count and self.sum:
@@ -103,7 +103,11 @@ class Meter(CardPart):
                     key,
                 )
             if name not in known:
-                can = f"it has {choices(known)}" if known else "it has none, since a subject is counted once a period"
+                can = (
+                    f"it has {choices(known, name)}"
+                    if known
+                    else "it has none, since a subject is counted once a period"
+                )
                 raise broken("unknown_dimension", f"{name!r} is no dimension of this meter; {can}", field, key)
         for name, values in self.where.items():
             allowed = known[name]

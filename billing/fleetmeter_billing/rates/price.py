@@ -78,7 +78,7 @@ class Price(CardPart):
         Field(description="A quantity below zero is credited at the first tier's amount, or charged as zero."),
     ] = "credit"
 
-    @field_validator("proration", mode="before")
+    @field_validator("proration", mode="before", json_schema_input_type=Share | Proration)
     @classmethod
     def _shorthand(cls, given: object) -> object:
         if given in ("days", "none"):
