@@ -2,6 +2,8 @@
 
     BillingError                   domain, retryable; the message says what happened, where, and what to do
     ├── CardError                  input      a rate card says something that it may not
+    ├── CardUnknownError           input      no such rate card, or no such version
+    ├── PublishRefusedError        input      a rate card that may not follow the newest version
     ├── CurrencyError              input      a currency that ISO 4217 does not know
     ├── RatingError                internal   usage, segment and card do not belong together
     ├── AccountsError              input      accounts or subscriptions that don't fit together
@@ -34,6 +36,18 @@ class BillingError(Exception):
 
 class CardError(BillingError):
     """A rate card that may not be used; nothing was published or billed by it."""
+
+    domain: ClassVar[Domain] = "input"
+
+
+class CardUnknownError(BillingError):
+    """No such rate card, or no such version of it."""
+
+    domain: ClassVar[Domain] = "input"
+
+
+class PublishRefusedError(BillingError):
+    """A rate card that may not follow the newest version; nothing was published."""
 
     domain: ClassVar[Domain] = "input"
 

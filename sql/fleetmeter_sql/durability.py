@@ -37,6 +37,7 @@ DURABLE_TABLES: Final = (
     "partition_growth",
     "billing_accounts",
     "billing_subscriptions",
+    "billing_rate_cards",
     "billing_closes",
     "billing_frozen_segments",
     "billing_frozen_usage",

@@ -89,13 +89,19 @@ class RateCard(CardPart):
         return sorted(one for one in found if one > self.effective_from)
 
     def to_json(self) -> str:
-        """The card as canonical JSON: the same text for the same content, meters, prices and plans in their order."""
-        return self.model_dump_json(exclude_defaults=True)
+        """The whole card as canonical JSON, defaults spelled out: what was published keeps its meaning when a later
+        release has other defaults."""
+        return self.model_dump_json()
 
     @cached_property
     def content_hash(self) -> str:
-        """BLAKE2b-128 of `to_json`, in hex: two cards with the same hash are the same card."""
-        return hashlib.blake2b(self.to_json().encode(), digest_size=16).hexdigest()
+        """`hash_of` the card's JSON: two cards with the same hash are the same card."""
+        return hash_of(self.to_json())
+
+
+def hash_of(content: str) -> str:
+    """BLAKE2b-128 of a card's JSON, in hex."""
+    return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
 
 
 def _named(key: object, entry: Any) -> Any:
@@ -132,4 +138,5 @@ __all__ = [
     "Price",
     "PublishedCard",
     "RateCard",
+    "hash_of",
 ]

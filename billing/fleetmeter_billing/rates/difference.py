@@ -6,8 +6,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import orjson
-
 from fleetmeter_billing.rates.card import RateCard
 
 
@@ -23,7 +21,11 @@ class Difference:
 
 def differences(old: RateCard, new: RateCard) -> list[Difference]:
     """All differences, in the order of the newer card; what was removed stands where it had stood."""
-    return list(_compare("", orjson.loads(old.to_json()), orjson.loads(new.to_json())))
+    return list(_compare("", _plain(old), _plain(new)))
+
+
+def _plain(card: RateCard) -> Any:
+    return card.model_dump(mode="json", exclude_defaults=True)
 
 
 def _compare(path: str, old: Any, new: Any) -> Iterator[Difference]:

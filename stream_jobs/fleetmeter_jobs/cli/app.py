@@ -44,6 +44,7 @@ COMMANDS: Final[dict[str, Entry]] = {
     "spool": Entry("spool", "Look into the spools of clients on this machine, and send what dead processes left."),
     "events": Entry("events", "Read raw records from Kafka by their coordinates."),
     "schema": Entry("schema", "Print the event contract: types, JSON Schema, reference, model catalogue."),
+    "rates": Entry("rates", "Check, publish, list and compare rate cards."),
     "config": Entry("config", "Print every setting, its value and where the value comes from."),
     "migrate": Entry("migrate", "Create or upgrade the ClickHouse tables."),
     "worker": Entry("worker", "Run one worker in the foreground."),

@@ -15,7 +15,15 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Any, Final
 
-EXTRA_OF_MODULE: Final = {"chdb": "local", "aiohttp": "ingest", "backports": "ingest", "testcontainers": "dev"}
+EXTRA_OF_MODULE: Final = {
+    "chdb": "local",
+    "aiohttp": "ingest",
+    "backports": "ingest",
+    "testcontainers": "dev",
+    "yaml": "billing",
+    "jinja2": "billing",
+    "tzdata": "billing",
+}
 """The extras of modules that are not in `jobs`, for the sentence about what to install."""
 
 
