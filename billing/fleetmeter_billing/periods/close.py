@@ -42,6 +42,7 @@ STEPS: Final = (
     "swept",
     "complete",
     "segments_frozen",
+    "surveyed",
     "usage_frozen",
     "facts_frozen",
     "adjustments_frozen",
@@ -190,9 +191,12 @@ def _freeze(freeze: Freeze, scope: Scope, world: CloseWorld) -> tuple[tuple[int,
     total = len(groups) + 6
     freeze.segments(scope.rows)
     world.step("segments_frozen")
+    world.progress("survey", 0, total)
+    columns = freeze.survey(scope.earliest, scope.ends)
+    world.step("surveyed")
     for number, group in enumerate(groups, 1):
         world.progress("usage", number, total)
-        freeze.usage(group[0], group[-1])
+        freeze.usage(columns, group[0], group[-1])
     world.step("usage_frozen")
     for number, (doing, statement, point) in enumerate(
         (
@@ -210,7 +214,7 @@ def _freeze(freeze: Freeze, scope: Scope, world: CloseWorld) -> tuple[tuple[int,
     freeze.unbilled(starts, ends, strangers=strangers)
     world.step("unbilled_listed")
     world.progress("checking", total - 1, total)
-    checked = freeze.check(len(scope.rows))
+    checked = freeze.check(len(scope.rows), columns)
     world.step("checked")
     return checked
 

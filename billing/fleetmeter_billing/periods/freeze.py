@@ -62,7 +62,23 @@ _COUNTED: Final = (
     "arrayExists(p -> p.1 = topic AND p.2 = partition AND p.3 = epoch AND offset < p.4, "
     "{positions:Array(Tuple(String, UInt32, UInt32, UInt64))})"
 )
+_IDENTITIES: Final = {
+    "billing_frozen_segments": ("usage_period", "account_id", "segment"),
+    "billing_frozen_facts": ("usage_period", "segment", "source", "event_id"),
+    "billing_frozen_adjustments": ("usage_period", "segment", "source", "event_id"),
+    "billing_frozen_subjects": ("usage_period", "account_id", "segment", "subject_kind", "subject"),
+    "billing_unbilled": ("account_id", "reason"),
+}
+"""What tells the rows of a close apart."""
 _BIG: Final[dict[str, str | int]] = {"join_algorithm": "hash", "max_query_size": 1_000_000}
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """The dimensions and measures that occur in what is frozen; the others are empty or 0 throughout."""
+
+    dimensions: tuple[str, ...]
+    measures: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,37 +106,60 @@ class Freeze:
             settings=insert_settings(self._token("segments")),
         )
 
-    def usage(self, first: str, last: str) -> None:
-        """Freeze sums of the accounts from `first` to `last`, both included, in the order of their ids."""
-        keys = ["usage_period", "account_id", "segment", "event_type", *DIMENSIONS]
-        live = (
+    def survey(self, starts: datetime, ends: datetime) -> Columns:
+        """Which dimensions and measures occur at all, from `starts` to `ends` and in what was frozen: leaving the
+        others out makes freezing several times faster. Ask after positions were noted: all below them is looked at."""
+        occurs = [*(f"max({name} != '')" for name in DIMENSIONS), *(f"max({name} != 0)" for name in MEASURES)]
+        asked = ", ".join(occurs)
+        ((*in_ledger,),) = self._rows(
+            f"SELECT {asked} FROM ledger WHERE row_kind = 'usage' AND event_type IN ({_EVENT_TYPES}) "
+            "AND minute >= {starts:DateTime('UTC')} AND minute < {ends:DateTime('UTC')}",
+            {"starts": _seconds(starts), "ends": _seconds(ends)},
+        )
+        in_frozen = [0] * len(in_ledger)
+        if self.corrected:
+            ((*in_frozen,),) = self._rows(f"SELECT {asked} FROM billing_frozen_usage WHERE {_FROZEN}")
+        occur = [bool(live or frozen) for live, frozen in zip(in_ledger, in_frozen, strict=True)]
+        return Columns(
+            tuple(name for name, there in zip(DIMENSIONS, occur, strict=False) if there),
+            tuple(name for name, there in zip(MEASURES, occur[len(DIMENSIONS) :], strict=True) if there)
+            or ("requests",),
+        )
+
+    def usage(self, columns: Columns, first: str, last: str) -> None:
+        """Freeze sums of the accounts from `first` to `last`, both included, in the order of their ids.
+
+        What is counted while this runs may bring dimensions or measures that the survey did not see. Such rows, or such
+        sums, are left to a later close, which finds them missing like any other late usage.
+        """
+        keys = ["usage_period", "account_id", "segment", "event_type", *columns.dimensions]
+        sums = columns.measures
+        absent = "".join(f" AND u.{name} = ''" for name in DIMENSIONS if name not in columns.dimensions)
+        rows = (
             f"SELECT s.usage_period AS usage_period, u.account_id AS account_id, s.segment AS segment, "
             f"{', '.join(f'u.{name} AS {name}' for name in keys[3:])}, "
-            f"{', '.join(f'sum(toInt128(u.{name})) AS {name}' for name in MEASURES)} "
+            f"{', '.join(f'sum(toInt128(u.{name})) AS {name}' for name in sums)} "
             f"FROM ledger AS u ASOF INNER JOIN scope AS s ON u.account_id = s.account_id AND u.minute >= s.start "
-            f"WHERE u.row_kind = 'usage' AND u.event_type IN ({_EVENT_TYPES}) "
+            f"WHERE u.row_kind = 'usage' AND u.event_type IN ({_EVENT_TYPES}){absent} "
             "AND u.account_id BETWEEN {first:String} AND {last:String} AND u.minute < s.end "
             f"GROUP BY {', '.join(keys)}"
         )
         if self.corrected:
-            # The names must differ from the columns that they sum, or ClickHouse takes one for the other.
             taken = (
-                f"SELECT {', '.join(keys)}, {', '.join(f'-sum({name}) AS {name}' for name in MEASURES)} "
-                f"FROM (SELECT * FROM billing_frozen_usage WHERE {_FROZEN} AND account_id BETWEEN {{first:String}} AND "
-                "{last:String} AND account_id IN (SELECT account_id FROM scope)) "
-                f"GROUP BY {', '.join(keys)}"
+                f"SELECT {', '.join(keys)}, {', '.join(f'-sum(f.{name}) AS {name}' for name in sums)} "
+                f"FROM billing_frozen_usage AS f WHERE {_FROZEN} AND account_id BETWEEN {{first:String}} AND "
+                f"{{last:String}} AND account_id IN (SELECT account_id FROM scope) GROUP BY {', '.join(keys)}"
             )
-            live = (
-                f"SELECT * FROM (SELECT {', '.join(keys)}, "
-                f"{', '.join(f'sum(d.{name}) AS {name}' for name in MEASURES)} "
-                f"FROM ({live} UNION ALL {taken}) AS d GROUP BY {', '.join(keys)}) "
-                f"WHERE {' OR '.join(f'{name} != 0' for name in MEASURES)}"
+            rows = (
+                f"SELECT * FROM (SELECT {', '.join(keys)}, {', '.join(f'sum(d.{name}) AS {name}' for name in sums)} "
+                f"FROM ({rows} UNION ALL {taken}) AS d GROUP BY {', '.join(keys)}) "
+                f"WHERE {' OR '.join(f'{name} != 0' for name in sums)}"
             )
         self._insert(
             f"usage/{first}",
-            f"INSERT INTO billing_frozen_usage (seq, close_id, {', '.join((*keys, *MEASURES))}) "
+            f"INSERT INTO billing_frozen_usage (seq, close_id, {', '.join((*keys, *sums))}) "
             f"WITH scope AS (SELECT * FROM ({_SCOPE}) WHERE account_id BETWEEN {{first:String}} AND {{last:String}}) "
-            f"SELECT {_KEY}, {', '.join((*keys[3:], *MEASURES))} FROM ({live})",
+            f"SELECT {_KEY}, {', '.join((*keys[3:], *sums))} FROM ({rows})",
             {"first": first, "last": last},
         )
 
@@ -249,24 +288,26 @@ class Freeze:
             {"strangers": strangers, "starts": _seconds(starts), "ends": _seconds(ends)},
         )
 
-    def check(self, segments: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    def check(self, segments: int, columns: Columns) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Rows and checksums of what was frozen, by FROZEN_TABLES.
 
-        Raises FreezeFailedError if it is not what was sent, and LedgerShrankError if an earlier period has less than
-        was frozen of it.
+        Raises FreezeFailedError if something is there twice, or segments are not all there, and LedgerShrankError if an
+        earlier period has less than was frozen of it.
         """
         counts, checksums = zip(
             *(frozen_sum(self.client, table, self.close_id) for table in FROZEN_TABLES), strict=True
         )
-        keys = ", ".join(("usage_period", "account_id", "segment", "event_type", *DIMENSIONS))
-        ((distinct,),) = self._rows(
-            f"SELECT uniqExact(sipHash128({keys})) FROM billing_frozen_usage WHERE close_id = {{close_id:String}}"
-        )
-        if counts[0] != segments or distinct != counts[1]:
-            raise FreezeFailedError(
-                f"close {self.close_id}: {segments} segments were sent and {counts[0]} are there, {counts[1]} rows of "
-                f"usage have {distinct} keys. Nothing was closed; run it again"
+        keys = dict(_IDENTITIES)
+        keys["billing_frozen_usage"] = ("usage_period", "account_id", "segment", "event_type", *columns.dimensions)
+        for table, count in zip(FROZEN_TABLES, counts, strict=True):
+            ((distinct,),) = self._rows(
+                f"SELECT uniqExact({', '.join(keys[table])}) FROM {table} WHERE close_id = {{close_id:String}}"
             )
+            if distinct != count or (table == "billing_frozen_segments" and count != segments):
+                raise FreezeFailedError(
+                    f"close {self.close_id}: {table} has {count} rows with {distinct} keys (segments sent: {segments}). "
+                    "Nothing was closed; run it again"
+                )
         shrunk = self._rows(
             "SELECT usage_period, account_id, count() FROM billing_frozen_usage WHERE close_id = {close_id:String} "
             f"AND ({' OR '.join(f'{name} < 0' for name in MEASURES)}) GROUP BY usage_period, account_id "
@@ -289,9 +330,11 @@ class Freeze:
             settings={**insert_settings(self._token(what)), **_BIG},
         )
 
-    def _rows(self, statement: str) -> Sequence[Sequence[Any]]:
+    def _rows(self, statement: str, more: dict[str, object] | None = None) -> Sequence[Sequence[Any]]:
         return self.client.query(
-            statement, parameters=self._parameters(statement), settings={**READ_SETTINGS, **_BIG}
+            statement,
+            parameters={**self._parameters(statement), **(more or {})},
+            settings={**READ_SETTINGS, **_BIG},
         ).result_rows
 
     def _parameters(self, statement: str) -> dict[str, Any]:

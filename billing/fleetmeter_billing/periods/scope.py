@@ -26,6 +26,8 @@ class Scope:
     period: str
     starts: datetime
     ends: datetime
+    earliest: datetime
+    """The first moment of all periods that are looked at, those that are corrected included."""
     accounts: tuple[str, ...]
     """In the order of their ids."""
     corrected: tuple[str, ...]
@@ -85,7 +87,9 @@ def scope_of(
         more = f"\n... and {len(wrong) - _ERRORS_SHOWN} more" if len(wrong) > _ERRORS_SHOWN else ""
         raise AccountsError("\n".join(wrong[:_ERRORS_SHOWN]) + more)
     named = sorted({(row["card"], row["version"]) for row in rows if row["card"]})
-    return Scope(period, starts, ends, tuple(own), corrected, tuple(rows), tuple(named))
+    earliest = min([starts, *(one.starts for one in closes if one.period in corrected)])
+    earliest = min([earliest, *(datetime.fromisoformat(f"{row['start']}+00:00") for row in rows)])
+    return Scope(period, starts, ends, earliest, tuple(own), corrected, tuple(rows), tuple(named))
 
 
 def _frozen_accounts(

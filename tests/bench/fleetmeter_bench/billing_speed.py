@@ -1,0 +1,155 @@
+"""How long it takes to close a period: many accounts with twenty lines each, over millions of rollup rows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import clickhouse_connect
+from fleetmeter_billing.accounts.account import Account, Subscriber, Subscription
+from fleetmeter_billing.accounts.account_store import apply_accounts, load_accounts, plan_apply
+from fleetmeter_billing.accounts.segments import Cards, CardVersion
+from fleetmeter_billing.periods.close import CloseRules, CloseWorld, close_period
+from fleetmeter_billing.periods.close_log import winning_closes
+from fleetmeter_billing.rates.meter import Meter
+from fleetmeter_billing.usage.frozen import frozen_usage
+from fleetmeter_local import start_clickhouse
+from fleetmeter_sql import migrate
+
+LINES = 20
+ROWS_A_STATEMENT = 1_000_000
+_FILL = """
+INSERT INTO ledger (row_kind, event_type, account_id, minute, model, generation_mode, provider, placement, status,
+    service_tier, region, usage_fidelity, context_band, steps_band, labels, topic, partition, table_partition, requests,
+    input_tokens, output_tokens, denoising_steps, denoising_steps_samples, function_evaluations,
+    function_evaluations_samples, matrix_gflop, matrix_gflop_samples, gpu_ms, gpu_ms_samples, latency_ms,
+    latency_ms_samples)
+WITH number AS n, intDiv(n, {rows_an_account:UInt64}) AS account, n % {rows_an_account:UInt64} AS i, i % 20 AS line
+SELECT 'usage', 'generation', concat('account-', leftPad(toString(account), 6, '0')),
+    toDateTime('2026-11-01 00:00:00', 'UTC') + toUInt32(i * intDiv(43190, {rows_an_account:UInt64})) * 60,
+    concat('model-', toString(line % 5)), if(line % 2 = 0, 'diffusion', 'autoregressive'), 'own', 'cloud', 'ok',
+    if(line < 10, 'standard', 'batch'), 'eu-central', 'measured', '0-8k', if(line % 2 = 0, '1-32', ''),
+    concat('team=', toString(n % 3)), 't', n % 12, 202611, 3, n % 5000, n % 3000, n % 64, 3, n % 640, 3, n % 100000, 3,
+    n % 7000, 3, n % 9000, 3
+FROM numbers({first:UInt64}, {rows:UInt64})
+"""
+
+
+@dataclass
+class BillingSpeed:
+    """What was closed, and how long each step took, in seconds."""
+
+    accounts: int
+    rollup_rows: int
+    frozen_rows: int = 0
+    filled_s: float = 0.0
+    close_s: float = 0.0
+    second_close_s: float = 0.0
+    quantities_s: float = 0.0
+    quantities: int = 0
+    steps: dict[str, float] = field(default_factory=dict)
+
+
+@contextmanager
+def billed_store(folder: Path, accounts: int, rows_an_account: int, say: Callable[[str], None]) -> Iterator[Any]:
+    """A ClickHouse with this many accounts and rows of usage in November 2026; yields a client."""
+    with start_clickhouse(folder) as running:
+        client = clickhouse_connect.get_client(
+            host=running.host,
+            port=running.port,
+            username=running.user,
+            password=running.password,
+            send_receive_timeout=600,
+            autogenerate_session_id=False,
+        )
+        client.command("DROP DATABASE IF EXISTS bench_billing SYNC")
+        migrate(client, "bench_billing")
+        client.database = "bench_billing"
+        total = accounts * rows_an_account
+        for first in range(0, total, ROWS_A_STATEMENT):
+            say(f"Counting usage: {first:,} of {total:,} rows ...")
+            rows = min(ROWS_A_STATEMENT, total - first)
+            client.command(
+                _FILL,
+                parameters={"first": first, "rows": rows, "rows_an_account": rows_an_account},
+                settings={"deduplicate_insert": "disable", "deduplicate_insert_select": "disable"},
+            )
+        mark(client, "2026-12-02 00:00:00")
+        subscribers = [
+            Subscriber(
+                account=Account(account=f"account-{number:06}", currency="EUR"),
+                subscriptions=(Subscription.model_validate({"from": date(2026, 1, 1), "card": "fleet"}),),
+            )
+            for number in range(accounts)
+        ]
+        say("Applying accounts ...")
+        apply_accounts(client, subscribers, plan_apply(subscribers, load_accounts(client)), by="bench", at_ms=0)
+        yield client
+        client.command("DROP DATABASE bench_billing SYNC")
+        client.close()
+
+
+def mark(client: Any, watermark: str) -> None:
+    """All partitions have come to `watermark`."""
+    client.command(
+        "INSERT INTO ledger (row_kind, topic, partition, table_partition, next_offset, commits, watermark) "
+        "SELECT 'marker', 't', number, 202611, 1000000, 1, {watermark:DateTime64(6, 'UTC')} FROM numbers(12)",
+        parameters={"watermark": watermark},
+        settings={"deduplicate_insert": "disable", "deduplicate_insert_select": "disable"},
+    )
+
+
+def billing_speed(folder: Path, accounts: int, rows_an_account: int, say: Callable[[str], None]) -> BillingSpeed:
+    """Fill a store, close November, close December, which compares November again, and read November's quantities."""
+    speed = BillingSpeed(accounts, accounts * rows_an_account)
+    begun = time.perf_counter()
+    with billed_store(folder, accounts, rows_an_account, say) as client:
+        speed.filled_s = time.perf_counter() - begun
+        last = time.perf_counter()
+
+        def step(point: str) -> None:
+            nonlocal last
+            now = time.perf_counter()
+            speed.steps[point] = now - last
+            last = now
+
+        world = CloseWorld(step=step, progress=lambda doing, done, total: say(f"Closing: {doing} ({done}/{total}) ..."))
+        rules = CloseRules(lateness_s=3600, by="bench")
+        begun = last = time.perf_counter()
+        close = close_period(client, "2026-11", _cards, rules, world).close
+        speed.close_s = time.perf_counter() - begun
+        speed.frozen_rows = close.row_counts[1]
+        say("Reading quantities ...")
+        begun = time.perf_counter()
+        used = frozen_usage(client, winning_closes(client), "2026-11", "fleet", 1, twenty_meters())
+        speed.quantities_s = time.perf_counter() - begun
+        speed.quantities = sum(len(one.usage) for one in used)
+        mark(client, "2027-01-02 00:00:00")
+        say("Closing the next period ...")
+        begun = time.perf_counter()
+        close_period(client, "2026-12", _cards, rules)
+        speed.second_close_s = time.perf_counter() - begun
+    return speed
+
+
+def twenty_meters() -> list[Meter]:
+    """Output tokens and forward passes of five models, each in two service tiers: a line each."""
+    return [
+        Meter(
+            name=f"line_{model}_{tier}_{measure}",
+            measure=measure,
+            where={"model": f"model-{model}", "service_tier": tier},  # type: ignore[dict-item]
+        )
+        for model in range(LINES // 4)
+        for tier in ("standard", "batch")
+        for measure in ("output_tokens", "function_evaluations")
+    ]
+
+
+def _cards() -> Cards:
+    return {"fleet": [CardVersion(1, date(2026, 1, 1), "EUR", frozenset({"default"}))]}
