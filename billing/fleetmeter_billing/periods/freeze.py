@@ -305,8 +305,8 @@ class Freeze:
             )
             if distinct != count or (table == "billing_frozen_segments" and count != segments):
                 raise FreezeFailedError(
-                    f"close {self.close_id}: {table} has {count} rows with {distinct} keys, and {segments} segments were "
-                    "sent. Nothing was closed; run it again"
+                    f"close {self.close_id}: {table} has {count} rows with {distinct} keys, and {segments} segments "
+                    "were sent. Nothing was closed; run it again"
                 )
         shrunk = self._rows(
             "SELECT usage_period, account_id, count() FROM billing_frozen_usage WHERE close_id = {close_id:String} "
