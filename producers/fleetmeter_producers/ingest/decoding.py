@@ -16,6 +16,9 @@ from fleetmeter_producers.ingest.problem import Problem
 
 ENCODINGS: Final = ("gzip", "zstd")
 """Values of Content-Encoding that are understood, besides `identity`."""
+_MOST_MEMBERS: Final = 1_000
+"""Compressed parts (gzip's members, zstd's frames) of one body. Each takes a copy of all that follow it, so that
+millions of empty ones would cost hours."""
 _GZIP_WINDOW: Final = zlib.MAX_WBITS | 16
 _ZSTD_WINDOW_LOG: Final = 23  # 8 MiB: what RFC 8878 asks of every decoder, and what bounds a decoder's memory
 
@@ -59,6 +62,11 @@ def decode(body: bytes, encoding: str | None, limit_bytes: int) -> bytes:
             decompressor = _decompressor(encoding)
             part = decompressor.decompress(rest, left + 1)
             left -= len(part)
+            if len(parts) == _MOST_MEMBERS:
+                raise Problem(
+                    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                    f"the body has more than {_MOST_MEMBERS} {encoding} parts; compress it as one",
+                )
             if left < 0:
                 raise Problem(
                     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,

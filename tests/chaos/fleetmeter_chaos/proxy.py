@@ -132,10 +132,11 @@ class Proxy:
         async def end() -> None:
             for server in self._servers:
                 server.close()
-            others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-            for task in others:
-                task.cancel()
-            await asyncio.gather(*others, return_exceptions=True)
+            # Again and again: a connection that was accepted just before gets its task only now.
+            while others := asyncio.all_tasks() - {asyncio.current_task()}:
+                for task in others:
+                    task.cancel()
+                await asyncio.gather(*others, return_exceptions=True)
 
         self._wait_for(end())
         self._loop.call_soon_threadsafe(self._loop.stop)
