@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from fleetmeter_billing.rates.buckets import Bucket, buckets_of
+from fleetmeter_billing.rates.buckets import Bucket, Sorter
 from fleetmeter_billing.rates.lines import LineKind, TierCharge
 from fleetmeter_billing.rates.meter import Meter
 from fleetmeter_billing.rates.price import Price
@@ -42,6 +42,7 @@ class Prepared:
     included: Decimal
     steps: tuple[Step, ...]
     rule_steps: tuple[tuple[Step, ...], ...]
+    sorter: Sorter
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,8 @@ def portions(charging: Charging, convert: Callable[[Decimal], Decimal] | None = 
     """The price's usage, bucket by bucket; the allowance is used up in this order. `convert` turns weighed quantities
     into the price's unit."""
     left = charging.allowance()
-    for bucket in buckets_of(charging.price, charging.of(charging.price.meter)):
+    prepared = charging.prepared
+    for bucket in prepared.sorter.sort(charging.of(prepared.price.meter)):
         quantity = bucket.weighed if convert is None else convert(bucket.weighed)
         free = taken(quantity, left)
         left -= free

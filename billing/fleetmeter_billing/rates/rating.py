@@ -7,6 +7,7 @@ from decimal import Decimal, localcontext
 from functools import lru_cache
 
 from fleetmeter_billing.errors import RatingError
+from fleetmeter_billing.rates.buckets import Sorter
 from fleetmeter_billing.rates.card import PublishedCard, RateCard
 from fleetmeter_billing.rates.charges import CHARGES
 from fleetmeter_billing.rates.drafts import Charging, Draft, Prepared
@@ -96,6 +97,7 @@ def _prepare(card: PublishedCard, plan_name: str) -> tuple[Decimal, tuple[Prepar
                 plan.included.get(price.name, price.included),
                 _steps(card.card, price, price.model),
                 tuple(_steps(card.card, price, rule.model) for rule in price.rules),
+                Sorter(price),
             )
             for price in card.card.prices_of(plan_name)
         ]

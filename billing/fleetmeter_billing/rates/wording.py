@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
+from functools import lru_cache
 
 from fleetmeter_billing.rates.lines import TierCharge
 from fleetmeter_billing.rates.usage import Group
@@ -11,12 +12,14 @@ from fleetmeter_billing.rates.usage import Group
 
 def show(number: Decimal | int) -> str:
     """`1,234.5`: exact up to 12 digits after the point, then rounded and marked with `~`; trailing zeros cut."""
-    text = f"{number:,f}" if isinstance(number, Decimal) else f"{number:,}"
-    whole, point, digits = text.partition(".")
-    if not point:
+    if isinstance(number, int):
+        return f"{number:,}"
+    text = f"{number:,f}"
+    if "." not in text:
         return text
+    whole, _, digits = text.partition(".")
     if len(digits) > 12:
-        return "~" + show(round(Decimal(number), 12))
+        return "~" + show(round(number, 12))
     digits = digits.rstrip("0")
     return f"{whole}.{digits}" if digits else whole
 
@@ -26,6 +29,7 @@ def units(quantity: Decimal | int, unit: str) -> str:
     return f"{show(quantity)} {unit}" if unit else show(quantity)
 
 
+@lru_cache(4096)  # the same few amounts stand in the lines of all accounts
 def price_of(amount: Decimal, currency: str, per: int, unit: str) -> str:
     """`0.25 USD per 1,000,000 tokens`."""
     if per == 1:
@@ -40,12 +44,18 @@ def of_group(group: Group) -> str:
 
 def tier_sentences(tiers: Sequence[TierCharge], currency: str, per: int, unit: str) -> list[str]:
     """A sentence for each tier that contributed."""
-    sentences = []
-    for tier in tiers:
-        bound = "" if tier.up_to is None else f" (up to {show(tier.up_to)})"
-        flat = f" + {show(tier.flat)} {currency} flat" if tier.flat else ""
-        sentences.append(
-            f"{units(tier.quantity, unit)}{bound} at {price_of(tier.unit_amount, currency, per, unit)}{flat} "
-            f"= {show(tier.amount)} {currency}"
-        )
-    return sentences
+    return [
+        f"{units(tier.quantity, unit)}{_bound(tier.up_to)} at {price_of(tier.unit_amount, currency, per, unit)}"
+        f"{_flat(tier.flat, currency)} = {show(tier.amount)} {currency}"
+        for tier in tiers
+    ]
+
+
+@lru_cache(4096)
+def _bound(up_to: Decimal | None) -> str:
+    return "" if up_to is None else f" (up to {show(up_to)})"
+
+
+@lru_cache(4096)
+def _flat(flat: Decimal, currency: str) -> str:
+    return f" + {show(flat)} {currency} flat" if flat else ""
