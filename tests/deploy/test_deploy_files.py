@@ -10,6 +10,8 @@ from fleetmeter_jobs.metrics import Metrics
 from fleetmeter_jobs.partition_status import PartitionStatus, State
 from fleetmeter_jobs.settings import Settings
 from fleetmeter_local import docker
+from fleetmeter_producers.ingest.openapi import openapi
+from fleetmeter_producers.ingest.settings import IngestSettings
 from prometheus_client.exposition import generate_latest
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -41,6 +43,22 @@ def test_settings_in_the_files_exist() -> None:
         named = set(re.findall(r"\bFLEETMETER_[A-Z_]+", (DEPLOY / name).read_text()))
         assert named
         assert named <= known, name
+
+
+def test_ingest_is_probed_and_drained_as_it_is() -> None:
+    text = (DEPLOY / "kubernetes" / "ingest.yaml").read_text()
+    paths = openapi()["paths"]
+    probed = re.findall(r"path: (/\w+), port: http", text)
+    assert len(probed) == 2
+    assert set(probed) <= set(paths)
+    grace, pause = re.search(r"terminationGracePeriodSeconds: (\d+)", text), re.search(r'sleep, "(\d+)"', text)
+    assert grace is not None
+    assert pause is not None
+    # The requests, then what is left in Kafka's queue.
+    assert int(grace[1]) > int(pause[1]) + 2 * IngestSettings().drain_limit_s
+    limits = re.search(r"limits: {memory: (\d+)Gi}", text)
+    assert limits is not None
+    assert int(limits[1]) * 2**30 > 4 * IngestSettings().memory_limit_bytes
 
 
 def test_compose_runs_the_pinned_images() -> None:

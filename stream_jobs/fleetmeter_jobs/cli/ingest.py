@@ -116,7 +116,7 @@ def ingest(
     require_topic(settings)
     access = settings.kafka_access
     delivery = Delivery(settings.topic, limits.client(access.librdkafka_security()).librdkafka(access.bootstrap))
-    service = IngestService(limits, book, delivery, _new_judge(settings))
+    service = IngestService(limits, book, delivery, judges_of(settings))
 
     def listening(url: str) -> None:
         logging.getLogger(__name__).info("listening on %s", url)
@@ -172,7 +172,7 @@ def _book(tokens: Path | None, limits: IngestSettings, host: str, *, open_to_all
     return TokenBook(TokenFile(tokens), events_per_s=limits.events_per_s, burst_s=limits.burst_s)
 
 
-def _new_judge(settings: Settings) -> NewJudge:
+def judges_of(settings: Settings) -> NewJudge:
     try:
         from fleetmeter_jobs.cli.native_judge import NativeJudge  # noqa: PLC0415  (an install may be without the core)
     except ImportError as error:
