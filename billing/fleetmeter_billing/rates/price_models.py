@@ -71,11 +71,20 @@ class Unit(CardPart):
 
 
 class Tiered(CardPart):
-    """Base of the models with tiers."""
+    """Base of the models with tiers. The three options are for customers who come from other systems, see
+    docs/rating.md."""
 
     tiers: tuple[Tier, ...]
+    bounds: Annotated[
+        Literal["inclusive", "exclusive"],
+        Field(description="Whether a quantity of exactly `up_to` belongs to the tier, or to the next (Meteroid)."),
+    ] = "inclusive"
+    rounding: Annotated[
+        Literal["line", "tier"],
+        Field(description="Round the line once, or each tier and flat fee by itself (OpenMeter)."),
+    ] = "line"
     flat_at_zero: Annotated[
-        bool, Field(description="Charge the first tier's flat fee even if nothing was used (Stripe does).")
+        bool, Field(description="Charge the first tier's flat fee even if nothing was used (OpenMeter, Lago).")
     ] = False
 
     @model_validator(mode="after")

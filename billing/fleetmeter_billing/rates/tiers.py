@@ -7,13 +7,13 @@ credited at its amount, without flat fees.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Decimal
 from typing import Literal
 
 from fleetmeter_billing.rates.lines import TierCharge
-from fleetmeter_billing.rates.money import CONTEXT
-from fleetmeter_billing.rates.price_models import PercentTier, Tier
+from fleetmeter_billing.rates.money import CONTEXT, round_amount
+from fleetmeter_billing.rates.price_models import PercentTier, Tier, Tiered
 
 ZERO = Decimal(0)
 ONE = Decimal(1)
@@ -54,9 +54,12 @@ def shortened(steps: Sequence[Step], share: Decimal) -> tuple[Step, ...]:
     )
 
 
-def graduated(steps: Sequence[Step], quantity: Decimal, *, flat_at_zero: bool = False) -> Charges:
+def graduated(
+    steps: Sequence[Step], quantity: Decimal, *, flat_at_zero: bool = False, exclusive: bool = False
+) -> Charges:
     """Each step prices the part of the quantity that lies in it: above the step before, up to and including its own
-    bound. A step's flat fee is due once the quantity reaches into it. Call it in CONTEXT."""
+    bound. A step's flat fee is due once the quantity reaches into it; with `exclusive` bounds it has reached the next
+    step when it equals the bound. Call it in CONTEXT."""
     first = steps[0]
     if quantity <= 0:
         return _at_or_below_zero(first, quantity, flat_at_zero=flat_at_zero)
@@ -69,16 +72,21 @@ def graduated(steps: Sequence[Step], quantity: Decimal, *, flat_at_zero: bool = 
         charges.append(TierCharge(step.up_to, part, step.shown, step.flat, amount))
         exact += amount
         below = inside
-        if inside == quantity:
+        if inside == quantity and not (exclusive and step.up_to == quantity):
             break
     return tuple(charges), exact
 
 
-def volume(steps: Sequence[Step], quantity: Decimal, *, flat_at_zero: bool = False) -> Charges:
-    """The step that the whole quantity falls in prices all of it. Call it in CONTEXT."""
+def volume(steps: Sequence[Step], quantity: Decimal, *, flat_at_zero: bool = False, exclusive: bool = False) -> Charges:
+    """The step that the whole quantity falls in prices all of it: the first whose bound is not below it, or, with
+    `exclusive` bounds, the first whose bound is above it. Call it in CONTEXT."""
     if quantity <= 0:
         return _at_or_below_zero(steps[0], quantity, flat_at_zero=flat_at_zero)
-    step = next(step for step in steps if step.up_to is None or quantity <= step.up_to)
+    step = next(
+        step
+        for step in steps
+        if step.up_to is None or quantity < step.up_to or (quantity == step.up_to and not exclusive)
+    )
     amount = quantity * step.each + step.flat
     return (TierCharge(step.up_to, quantity, step.shown, step.flat, amount),), amount
 
@@ -89,6 +97,22 @@ def _at_or_below_zero(first: Step, quantity: Decimal, *, flat_at_zero: bool) -> 
         return (), ZERO
     amount = quantity * first.each + flat
     return (TierCharge(first.up_to, quantity, first.shown, flat, amount),), amount
+
+
+def tiered(model: Tiered, steps: Sequence[Step], quantity: Decimal, currency: str, *, whole: bool) -> Charges:
+    """Walks steps as the model's options say: graduated, or as one `whole` at one step's amount."""
+    walk = volume if whole else graduated
+    charges = walk(steps, quantity, flat_at_zero=model.flat_at_zero, exclusive=model.bounds == "exclusive")
+    return charges if model.rounding == "line" else _round_each(charges[0], currency)
+
+
+def _round_each(tiers: Sequence[TierCharge], currency: str) -> Charges:
+    """Each tier's usage and each flat fee rounded by itself, and their sum."""
+    rounded = [
+        replace(one, amount=round_amount(one.amount - one.flat, currency) + round_amount(one.flat, currency))
+        for one in tiers
+    ]
+    return tuple(rounded), sum((one.amount for one in rounded), ZERO)
 
 
 def package(

@@ -250,3 +250,29 @@ def test_quantities_below_zero_may_be_charged_as_zero(amounts: Amounts) -> None:
     assert amounts(UNIT.replace("per:", "negative: zero, per:"), {"total": -5_000_000}) == ["0.00"]
     # -5 x 0.75 = -3.75
     assert amounts(UNIT, {"total": -5_000_000}) == ["-3.75"]
+
+
+def test_exclusive_bounds_are_an_option(amounts: Amounts) -> None:
+    exclusive = "    bounds: exclusive\n    tiers:"
+    # volume: exactly 1000 is in the second tier: 1000 x 1.5/1000
+    assert amounts(VOLUME.replace("    tiers:", exclusive), {"total": 1000}) == ["1.50"]
+    assert amounts(VOLUME.replace("    tiers:", exclusive), {"total": 999}) == ["7.00"]  # 1.998 + 5
+    # graduated: nothing changes but that the third tier's flat fee is due at 5000: 7 + 6 + 10
+    assert amounts(GRADUATED.replace("    tiers:", exclusive), {"total": 5000}) == ["23.00"]
+    assert amounts(GRADUATED.replace("    tiers:", exclusive), {"total": 4999}) == ["13.00"]
+
+
+def test_rounding_by_tier_is_an_option(rate: Rate) -> None:
+    price = """
+    p:
+      label: Output
+      meter: total
+      model: {type: graduated, tiers: [{up_to: 1, amount: 0.004, flat: 0.004}, {amount: 0.006, flat: 0.006}]}
+    """
+    # 0.004 + 0.004 + 0.006 + 0.006 = 0.02
+    (line,) = rate(price, {"total": 2})
+    assert str(line.amount) == "0.02"
+    # each by itself: 0.00 + 0.00 + 0.01 + 0.01 = 0.02; with 3 units 0.00 + 0.00 + 0.01 + 0.01, the line has 0.026
+    by_tier = price.replace("type: graduated,", "type: graduated, rounding: tier,")
+    assert [str(rate(text, {"total": 3})[0].amount) for text in (price, by_tier)] == ["0.03", "0.02"]
+    assert [str(tier.amount) for tier in rate(by_tier, {"total": 3})[0].tiers] == ["0.00", "0.02"]

@@ -9,7 +9,7 @@ from fleetmeter_billing.rates.buckets import BASE
 from fleetmeter_billing.rates.drafts import Charging, Draft, Portion, portions, taken
 from fleetmeter_billing.rates.lines import TierCharge
 from fleetmeter_billing.rates.price_models import Graduated, Outcome, Package, Unit, Volume
-from fleetmeter_billing.rates.tiers import ONE, ZERO, Charges, Step, graduated, package, shortened, volume
+from fleetmeter_billing.rates.tiers import ONE, ZERO, Charges, Step, graduated, package, shortened, tiered
 from fleetmeter_billing.rates.wording import of_group, show, tier_sentences, units
 
 
@@ -25,7 +25,7 @@ def by_quantity(charging: Charging) -> list[Draft]:
             rule = price.rules[bucket.rule]
             part, label = rule.name, rule.label or f"{price.label} ({rule.name})"
             model, steps = rule.model, prepared.rule_steps[bucket.rule]
-        tiers, exact = walk(model, steps, portion.charged, charging.tier_share())
+        tiers, exact = walk(model, steps, portion.charged, charging)
         if not bucket.quantity and not exact:
             continue
         if bucket.group:
@@ -39,18 +39,16 @@ def by_quantity(charging: Charging) -> list[Draft]:
     return drafts
 
 
-def walk(model: object, steps: Sequence[Step], quantity: Decimal, share: Decimal) -> Charges:
-    """What a quantity costs under a model whose tiers are `steps`. `share` shortens their bounds."""
+def walk(model: object, steps: Sequence[Step], quantity: Decimal, charging: Charging) -> Charges:
+    """What a quantity costs under a model whose tiers are `steps`, for the segment's share of the period."""
     if isinstance(model, Package):
         return package(model.amount, model.size, quantity, model.rounding)
     if isinstance(model, Unit):
         return graduated(steps, quantity)
-    if share is not ONE:
-        steps = shortened(steps, share)
-    if isinstance(model, Graduated):
-        return graduated(steps, quantity, flat_at_zero=model.flat_at_zero)
-    if isinstance(model, Volume):
-        return volume(steps, quantity, flat_at_zero=model.flat_at_zero)
+    if isinstance(model, Graduated | Volume):
+        if (share := charging.tier_share()) is not ONE:
+            steps = shortened(steps, share)
+        return tiered(model, steps, quantity, charging.prepared.currency, whole=isinstance(model, Volume))
     raise TypeError(f"{type(model).__name__} prices no quantity")
 
 
