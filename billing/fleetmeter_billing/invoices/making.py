@@ -65,15 +65,15 @@ def read_material(
     changed = corrected_accounts(client, close)
     total = 2 + 2 * len(changed)
     progress("reading frozen usage", 0, total)
-    own = _period_usage(client, through, period, card_of)
+    own = period_usage(client, through, period, card_of)
     progress("reading answered queries", 1, total)
     local = answered(client, close)
     earlier = {}
     for number, (usage_period, accounts) in enumerate(changed.items()):
         progress(f"reading corrections of {usage_period}", 2 + 2 * number, total)
-        then = _period_usage(client, before, usage_period, card_of, accounts)
+        then = period_usage(client, before, usage_period, card_of, accounts)
         progress(f"reading corrections of {usage_period}", 3 + 2 * number, total)
-        earlier[usage_period] = (then, _period_usage(client, through, usage_period, card_of, accounts))
+        earlier[usage_period] = (then, period_usage(client, through, usage_period, card_of, accounts))
     return Material(close, own, earlier, local)
 
 
@@ -200,9 +200,10 @@ def _by_query(line: InvoiceLine, card_of: CardOf) -> bool:
     return card_of(line.card, line.version).card.meters[line.meter].measure is not None
 
 
-def _period_usage(
+def period_usage(
     client: BillingClient, closes: Sequence[Close], usage_period: str, card_of: CardOf, accounts: Sequence[str] = ()
 ) -> dict[str, PeriodUsage]:
+    """What these closes froze of a period, by account: all, or those named."""
     segments: dict[str, list[FrozenSegment]] = {}
     versions: set[tuple[str, int]] = set()
     for one in frozen_segments(client, closes, usage_period, accounts):

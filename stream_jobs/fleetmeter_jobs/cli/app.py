@@ -45,6 +45,7 @@ COMMANDS: Final[dict[str, Entry]] = {
     "events": Entry("events", "Read raw records from Kafka by their coordinates."),
     "schema": Entry("schema", "Print the event contract: types, JSON Schema, reference, model catalogue."),
     "rates": Entry("rates", "Check, publish, list and compare rate cards."),
+    "invoice": Entry("invoice", "Make, show, export and explain invoices of closed periods."),
     "config": Entry("config", "Print every setting, its value and where the value comes from."),
     "migrate": Entry("migrate", "Create or upgrade the ClickHouse tables."),
     "worker": Entry("worker", "Run one worker in the foreground."),

@@ -1,0 +1,245 @@
+"""`fleetmeter invoice`: make the invoices of a closed period, look at them, export them, and explain their lines."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from functools import cache, partial
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import orjson
+import typer
+from fleetmeter_billing.errors import UnknownInvoiceError
+from fleetmeter_billing.invoices.as_csv import invoice_csv
+from fleetmeter_billing.invoices.as_html import invoice_html
+from fleetmeter_billing.invoices.document import as_document
+from fleetmeter_billing.invoices.explain import explain_line
+from fleetmeter_billing.invoices.focus import focus_csv
+from fleetmeter_billing.invoices.invoice import Invoice
+from fleetmeter_billing.invoices.making import make_invoices, read_material
+from fleetmeter_billing.invoices.period_lines import CardOf
+from fleetmeter_billing.invoices.store import list_invoices, read_invoice, read_invoices, write_invoices
+from fleetmeter_billing.rates.store import load_card
+
+from fleetmeter_jobs.cli.app import command_app
+from fleetmeter_jobs.cli.clickhouse import connect
+from fleetmeter_jobs.cli.exits import CommandError, Exit
+from fleetmeter_jobs.cli.invoice_view import draw_explanation, draw_invoice, explanation_document
+from fleetmeter_jobs.cli.options import DataDir, Given, Json, settings_of_stack
+from fleetmeter_jobs.cli.output import console, print_json, print_table, progress
+
+app = command_app(help="Make, show, export and explain invoices of closed periods.")
+
+ISSUER: Final = "fleetmeter"
+
+
+class Format(StrEnum):
+    """What an invoice can be exported as."""
+
+    JSON = "json"
+    CSV = "csv"
+    HTML = "html"
+    FOCUS = "focus"
+
+
+Number = Annotated[str, typer.Argument(metavar="INVOICE", help="The invoice's number, such as 2026-11-000001.")]
+Period = Annotated[str, typer.Option("--period", "-p", help="A closed period, such as 2026-11 or 2026-11-15.")]
+OfPeriod = Annotated[str | None, typer.Option("--period", "-p", help="Only invoices of this period.")]
+OfAccount = Annotated[str | None, typer.Option("--account", "-a", help="Only invoices of this account.")]
+Issuer = Annotated[str, typer.Option("--issuer", help="Name of who sends the invoice.")]
+Output = Annotated[
+    Path | None, typer.Option("--output", "-o", help="File, or folder for the pages of many; without, stdout.")
+]
+
+
+@app.command("make")
+def make(period: Period, as_json: Json = False, data_dir: DataDir = None, setting: Given = None) -> None:
+    """Make and store the invoices of a closed period. Repeating it, also after a kill, changes nothing.
+
+    Example: fleetmeter invoice make --period 2026-11
+    """
+    settings = settings_of_stack(data_dir, setting)
+    with connect(settings, database=settings.clickhouse_database) as client:
+        written, accounts = make_and_store(client, period, quiet=as_json)
+    if as_json:
+        print_json({"period": period, "invoices": accounts, "written": written})
+    else:
+        before = f", {accounts - written:,} of them before" if accounts != written else ""
+        console.print(f"Invoices of {period}: {accounts:,}{before}. See `fleetmeter invoice list --period {period}`.")
+
+
+def make_and_store(client: Any, period: str, *, quiet: bool = False) -> tuple[int, int]:
+    """Makes the invoices of a closed period; how many were new, and how many there are. Raises InvoiceError."""
+    card_of = published(client)
+    with _shown(quiet=quiet) as show:
+        material = read_material(client, period, card_of, show)
+        count, total = 0, len(material.accounts)
+
+        def counted() -> Iterator[Invoice]:
+            nonlocal count
+            for invoice in make_invoices(material, card_of):
+                count += 1
+                yield invoice
+                if not count % 50:
+                    show("rating and writing", count, total)
+
+        show("rating and writing", 0, total)
+        written = write_invoices(client, period, counted())
+    return written, count
+
+
+@app.command("list")
+def list_(
+    period: OfPeriod = None,
+    account: OfAccount = None,
+    as_json: Json = False,
+    data_dir: DataDir = None,
+    setting: Given = None,
+) -> None:
+    """List invoices with their totals, newest period first.
+
+    Example: fleetmeter invoice list --period 2026-11
+    """
+    settings = settings_of_stack(data_dir, setting)
+    with connect(settings, database=settings.clickhouse_database) as client:
+        rows = list_invoices(client, period, account)
+    if as_json:
+        print_json(rows)
+    elif not rows:
+        console.print("No invoices. Close a period, then make them: fleetmeter invoice make --period 2026-11")
+    else:
+        columns = ("number", "account_id", "period", "lines", "charges", "corrections", "total", "currency")
+        print_table(columns, [[row[name] for name in columns] for row in rows])
+
+
+@app.command("show")
+def show(number: Number, as_json: Json = False, data_dir: DataDir = None, setting: Given = None) -> None:
+    """Show one invoice, as it was issued.
+
+    Example: fleetmeter invoice show 2026-11-000001
+    """
+    settings = settings_of_stack(data_dir, setting)
+    with connect(settings, database=settings.clickhouse_database) as client:
+        invoice = read_invoice(client, number)
+    if as_json:
+        print_json(as_document(invoice))
+    else:
+        console.print(draw_invoice(invoice))
+
+
+@app.command("export")
+def export(
+    number: Annotated[str | None, typer.Argument(metavar="[INVOICE]", help="One invoice's number.")] = None,
+    form: Annotated[Format, typer.Option("--format", "-f", help="What to write; --json says json.")] = Format.JSON,
+    period: OfPeriod = None,
+    account: OfAccount = None,
+    output: Output = None,
+    issuer: Issuer = ISSUER,
+    as_json: Json = False,
+    data_dir: DataDir = None,
+    setting: Given = None,
+) -> None:
+    """Export one invoice, or all of a period, as JSON (a document a line for many), CSV, HTML or FOCUS 1.2 rows.
+
+    Example: fleetmeter invoice export --period 2026-11 --format focus --output focus.csv
+    """
+    form = Format.JSON if as_json else form
+    if (number is None) == (period is None):
+        raise CommandError("Name either one invoice or, with --period, a period.")
+    settings = settings_of_stack(data_dir, setting)
+    with connect(settings, database=settings.clickhouse_database) as client:
+        if number is not None:
+            _write(output, _one(form, read_invoice(client, number), issuer))
+            return
+        invoices = read_invoices(client, period or "", [account] if account else [])
+        if form is Format.HTML:
+            _write_pages(output, invoices, issuer)
+        else:
+            _write(output, _many(form, invoices, issuer))
+
+
+@app.command("explain")
+def explain(
+    number: Number,
+    line: Annotated[int, typer.Argument(metavar="LINE", min=1, help="Number of the line.")],
+    as_json: Json = False,
+    data_dir: DataDir = None,
+    setting: Given = None,
+) -> None:
+    """Walk from a line to its price, its rollup rows and the Kafka offsets behind them; exit 1 if they do not add up.
+
+    Example: fleetmeter invoice explain 2026-11-000001 2
+    """
+    settings = settings_of_stack(data_dir, setting)
+    with connect(settings, database=settings.clickhouse_database) as client:
+        explanation = explain_line(client, read_invoice(client, number), line, published(client))
+    if as_json:
+        print_json(explanation_document(explanation))
+    else:
+        console.print(draw_explanation(explanation))
+    if not explanation.ok:
+        raise typer.Exit(Exit.NO)
+
+
+def published(client: Any) -> CardOf:
+    """Published cards, each read once."""
+    return cache(partial(load_card, client))
+
+
+@contextmanager
+def _shown(*, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
+    """Progress with a bar."""
+    with progress(quiet=quiet) as bar:
+        task = bar.add_task("invoices", total=None, detail="")
+
+        def tell(doing: str, done: int, total: int) -> None:
+            bar.update(task, description=doing, completed=done, total=total, detail=f"{done:,} / {total:,}")
+
+        yield tell
+
+
+def _one(form: Format, invoice: Invoice, issuer: str) -> str:
+    match form:
+        case Format.JSON:
+            return _json(invoice, indent=True)
+        case Format.HTML:
+            return invoice_html(invoice, issuer)
+        case _:
+            return _many(form, [invoice], issuer)
+
+
+def _many(form: Format, invoices: Iterable[Invoice], issuer: str) -> str:
+    match form:
+        case Format.CSV:
+            return invoice_csv(invoices)
+        case Format.FOCUS:
+            return focus_csv(invoices, issuer)
+        case _:
+            return "".join(_json(invoice, indent=False) for invoice in invoices)
+
+
+def _json(invoice: Invoice, *, indent: bool) -> str:
+    option = orjson.OPT_APPEND_NEWLINE | (orjson.OPT_INDENT_2 if indent else 0)
+    return orjson.dumps(as_document(invoice), option=option).decode()
+
+
+def _write(output: Path | None, text: str) -> None:
+    if output is None:
+        sys.stdout.write(text)
+    else:
+        output.write_text(text, encoding="utf-8")
+
+
+def _write_pages(output: Path | None, invoices: Iterable[Invoice], issuer: str) -> None:
+    if output is None:
+        raise CommandError("The pages of a period need a folder: --output invoices/")
+    output.mkdir(parents=True, exist_ok=True)
+    count = 0
+    for count, invoice in enumerate(invoices, start=1):  # noqa: B007
+        (output / f"{invoice.number}.html").write_text(invoice_html(invoice, issuer), encoding="utf-8")
+    if not count:
+        raise UnknownInvoiceError("there are no such invoices; `fleetmeter invoice list` shows those there are")
+    console.print(f"{count:,} pages in {output}")
