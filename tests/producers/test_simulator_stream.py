@@ -1,6 +1,7 @@
 """The simulated stream: reproducible, valid where it says so, faulty at the rates asked for."""
 
 import hashlib
+import os
 import subprocess
 import sys
 from collections import Counter, defaultdict
@@ -65,7 +66,11 @@ def test_the_same_seed_and_end_are_the_same_bytes_in_another_process_too() -> No
     )
     # Another hash seed: no set's or dict's order may depend on it.
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"PYTHONHASHSEED": "12345"}
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONHASHSEED": "12345"},
     )
     assert done.stdout.strip() == digest(SMALL)
 

@@ -10,7 +10,8 @@ from fleetmeter_schemas.catalogue import ModelEntry, load_catalogue
 from fleetmeter_schemas.events import GenerationV1
 
 from fleetmeter_producers import matrix
-from fleetmeter_producers.matrix import Block, MatrixShape, Passes
+from fleetmeter_producers.diffusion.work import SCHEDULES
+from fleetmeter_producers.matrix import Block, MatrixShape
 from fleetmeter_producers.simulator import draws
 from fleetmeter_producers.simulator.draws import chance, pick
 from fleetmeter_producers.simulator.planned import Body
@@ -29,10 +30,10 @@ class Site(NamedTuple):
     number: int
 
 
-def body(site: Site, **fields: Any) -> Body:
-    """A body out of the fields and what all generations have."""
+def common(site: Site) -> dict[str, Any]:
+    """What all generations have."""
     rng = site.rng
-    common: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "provider": "own-fleet",
         "operation": "infill" if chance(rng, 0.1) else "chat",
         "placement": "cloud",
@@ -44,10 +45,15 @@ def body(site: Site, **fields: Any) -> Body:
         "usage_fidelity": "measured",
     }
     if chance(rng, 0.5):
-        common["labels"] = {"app": pick(rng, _APPS), "team": pick(rng, _TEAMS)}
+        fields["labels"] = {"app": pick(rng, _APPS), "team": pick(rng, _TEAMS)}
     if chance(rng, 0.2):
-        common |= {"quality_ppm": rng.randint(400_000, 990_000), "complexity_ppm": rng.randint(10_000, 900_000)}
-    return Body.of(GenerationV1, {**common, **fields})
+        fields |= {"quality_ppm": rng.randint(400_000, 990_000), "complexity_ppm": rng.randint(10_000, 900_000)}
+    return fields
+
+
+def body(**fields: Any) -> Body:
+    """The body of a generation that no meter made."""
+    return Body.of(GenerationV1, fields)
 
 
 def prompt_of(rng: Random, *, cached: bool = False) -> dict[str, int]:
@@ -78,19 +84,14 @@ def ending(rng: Random, output: int) -> dict[str, Any]:
     return {"status": "ok", "finish_reason": "length" if fate < 0.1 else "stop", "output_tokens": output}
 
 
-def work_of(rng: Random, entry: ModelEntry, formula: str, passes: list[Passes], blocks: list[Block]) -> dict[str, Any]:
-    """Steps, passes, operations and time of a parallel generation. Operations only where the shape is published."""
-    gflop = matrix.gflop(MatrixShape.of(entry), passes)
-    evaluations = matrix.function_evaluations(passes)
-    busy_ms = max(1, gflop // _GFLOP_PER_MS) if gflop is not None else evaluations * rng.randint(8, 14)
-    work = {
-        "denoising_steps": sum(block.steps for block in blocks),
-        "function_evaluations": evaluations,
-        "blocks": len(blocks),
-        "gpu_ms": busy_ms,
-        "latency_ms": busy_ms + rng.randint(15, 80),
-    }
-    return work if gflop is None else {**work, "matrix_formula": formula, "matrix_gflop": gflop}
+def times_of(
+    rng: Random, shape: MatrixShape | None, schedule: str, input_tokens: int, blocks: list[Block]
+) -> dict[str, int]:
+    """The time of a parallel generation: by its operations where the model's shape is published, else by its passes."""
+    passes = SCHEDULES[schedule](input_tokens, blocks)
+    gflop = matrix.gflop(shape, passes)
+    busy_ms = matrix.function_evaluations(passes) * rng.randint(8, 14) if gflop is None else gflop // _GFLOP_PER_MS
+    return {"gpu_ms": max(1, busy_ms), "latency_ms": max(1, busy_ms) + rng.randint(15, 80)}
 
 
 def split(output: int, steps: int, count: int) -> list[Block]:

@@ -1,7 +1,9 @@
-"""Sending a simulated fleet's records to Kafka, and writing down what must come out."""
+"""Sending a simulated fleet's records to Kafka, some of them by clients as users run them, and writing down what must
+come out."""
 
 from __future__ import annotations
 
+import tempfile
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,6 +14,7 @@ from fleetmeter_producers.client import DEFAULT_TOPIC
 from fleetmeter_producers.kafka import Connect, connect
 from fleetmeter_producers.records import Progress, RecordSender
 from fleetmeter_producers.settings import ClientSettings
+from fleetmeter_producers.simulator.clients import Clients
 from fleetmeter_producers.simulator.config import SimulationConfig
 from fleetmeter_producers.simulator.oracle import Oracle, write_oracle
 from fleetmeter_producers.simulator.planned import Items
@@ -53,7 +56,8 @@ def simulate(
     """Send a simulated fleet's events, wait until the broker has all of them, and write the oracle file.
 
     The topic should hold nothing else: the oracle knows of this run's events only. If the run fails or is interrupted,
-    the oracle says what was acknowledged, with `complete` false, since nobody knows of the others.
+    the oracle says which of the ready-made records were acknowledged, with `complete` false, since nobody knows of the
+    others. A part goes through clients (`Clients`), which keep what waits in a temporary folder.
 
     Raises `UndeliveredError` if the broker did not acknowledge everything, `ClientSettingsError` for an `end` at which
     workers would refuse good events.
@@ -65,8 +69,15 @@ def simulate(
     oracle = Oracle(config.events)
     complete = False
     try:
-        sender = RecordSender(bootstrap, topic, oracle.acknowledge, settings=settings, connect=connect)
-        value_bytes = _send_all(config, end_us, sender, progress)
+        with tempfile.TemporaryDirectory(prefix="fleetmeter-simulate-") as spool_dir:
+            sender = RecordSender(bootstrap, topic, oracle.acknowledge, settings=settings, connect=connect)
+            clients = Clients(bootstrap, topic, settings or ClientSettings(), Path(spool_dir), connect)
+            try:
+                value_bytes = _send_all(config, end_us, sender, clients, progress)
+                for items in clients.finish((settings or ClientSettings()).delivery_timeout_s):
+                    oracle.acknowledge(items)
+            finally:
+                clients.abandon()
         complete = True
     finally:
         written = {
@@ -91,15 +102,18 @@ def simulate(
     )
 
 
-def _send_all(config: SimulationConfig, end_us: int, sender: RecordSender[Items], progress: Progress | None) -> int:
+def _send_all(
+    config: SimulationConfig, end_us: int, sender: RecordSender[Items], clients: Clients, progress: Progress | None
+) -> int:
     started = next_report = time.monotonic()
     sent = value_bytes = 0
     look_at_clock = 1 if config.events_per_s is not None else _LOOK_EVERY
-    for key, value, items in records(config, end_us):
-        sender.send(key, value, items)
-        sent += len(items)
-        value_bytes += len(value or b"")
-        if sender.sent % look_at_clock:
+    for number, record in enumerate(records(config, end_us)):
+        if not clients.take(record):
+            sender.send(*record)
+        sent += len(record.items)
+        value_bytes += len(record.value or b"")
+        if number % look_at_clock:
             continue
         now = time.monotonic()
         if config.events_per_s is not None:

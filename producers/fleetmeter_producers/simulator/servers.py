@@ -12,7 +12,6 @@ from uuid import UUID
 from fleetmeter_producers.simulator.accounts import ActorKind
 from fleetmeter_producers.simulator.config import SimulationConfig, WireFormat
 from fleetmeter_producers.simulator.draws import chance, pick
-from fleetmeter_producers.simulator.fallbacks import fallback
 from fleetmeter_producers.simulator.generation_parts import Site
 from fleetmeter_producers.simulator.generations import MAKERS
 from fleetmeter_producers.simulator.planned import Body
@@ -58,14 +57,15 @@ class Identity:
 
 @dataclass(slots=True)
 class Pool:
-    """A limited number of different bodies, made when they first come: events are cheap to make, and still differ."""
+    """A limited number of different turns, made when they first come: events are cheap to make, and still differ. The
+    bodies of a turn are one generation, or a fallback and a generation."""
 
-    make: Callable[[], Body]
+    make: Callable[[], tuple[Body, ...]]
     limit: int
-    _bodies: list[Body] = field(default_factory=list)
+    _bodies: list[tuple[Body, ...]] = field(default_factory=list)
 
-    def draw(self, rng: Random) -> Body:
-        """A new body until there are enough, then one of them."""
+    def draw(self, rng: Random) -> tuple[Body, ...]:
+        """A new turn until there are enough, then one of them."""
         if len(self._bodies) < self.limit:
             self._bodies.append(self.make())
             return self._bodies[-1]
@@ -74,11 +74,10 @@ class Pool:
 
 @dataclass(slots=True)
 class Server:
-    """A server or gateway; `fallbacks` are the local attempts that a gateway hears of."""
+    """A server or gateway, and what it does with requests."""
 
     identity: Identity
-    generations: Pool
-    fallbacks: Pool
+    turns: Pool
 
 
 class Names:
@@ -107,6 +106,5 @@ def make_servers(rng: Random, names: Names, config: SimulationConfig) -> dict[Ac
         identity = names.identity(f"{region}:{kind}-{number:03}")
         same_kind = servers.setdefault(kind, [])
         site = Site(rng, region, pick(rng, _ACCELERATORS), len(same_kind))
-        generations = Pool(MAKERS[kind](site), config.bodies_per_server)
-        same_kind.append(Server(identity, generations, Pool(fallback(site), config.bodies_per_server)))
+        same_kind.append(Server(identity, Pool(MAKERS[kind](site), config.bodies_per_server)))
     return servers

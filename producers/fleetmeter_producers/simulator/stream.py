@@ -105,7 +105,7 @@ class _Fleet:
             identity, event_id, body, subjects = business_event(rng, account, self._offices, now_us)
         else:
             server = pick(rng, self._servers[kind])
-            identity, body, subjects = server.identity, server.generations.draw(rng), pick(rng, account.callers)
+            (body,), identity, subjects = server.turns.draw(rng), server.identity, pick(rng, account.callers)
             event_id = identity.next_id(rng, now_us)
         return self._planned(identity, event_id, account, body, subjects, _NO_DETAILS, time_us, late)
 
@@ -115,7 +115,7 @@ class _Fleet:
         attempt_id, generation_id = identity.next_id(rng, now_us), identity.next_id(rng, now_us)
         subjects = pick(rng, account.device_callers)
         time_us, late = self._when(now_us)
-        attempt, generation = server.fallbacks.draw(rng), server.generations.draw(rng)
+        attempt, generation = server.turns.draw(rng)
         # For each query that left a device, so many others stayed there.
         account.owed_queries += account.local_share / (1 - account.local_share)
         names_generation, names_attempt = {"generation_id": generation_id}, {"parent_id": attempt_id}
@@ -158,7 +158,7 @@ class _Fleet:
         account = pick(rng, self._accounts)
         # An id of its own kind: refused events must leave no hole in a server's sequence.
         event_id = f"broken-{rng.getrandbits(64):016x}"
-        data = orjson.Fragment(server.generations.draw(rng).head + b"}")
+        data = orjson.Fragment(server.turns.draw(rng)[0].head + b"}")
         good = encode_event("fleetmeter.generation.v1", event_id, server.identity.source, account.name, now_us, data)
         sample = Sample(good, self._end_us, self._config.event_limit_bytes)
         return Emission(server.identity, Broken(malformation.reason), malformation.make(sample), malformation.fit)
