@@ -6,7 +6,6 @@ the body); and newline-delimited JSON, one structured event a line.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from enum import Enum
@@ -17,11 +16,9 @@ from urllib.parse import unquote_to_bytes
 import orjson
 from fleetmeter_schemas.reasons import Reason
 
+from fleetmeter_producers.ingest.array import BLANKS, broken, elements_of, in_one_line
 from fleetmeter_producers.ingest.problem import Problem
 
-BLANKS: Final = b" \t\r\n"
-"""Whitespace of JSON."""
-_SKIP_BLANKS: Final = re.compile(r"[ \t\r\n]*")
 _ATTRIBUTE: Final = re.compile(r"[a-z0-9]{1,40}")
 _PREFIX: Final = "ce-"
 
@@ -75,80 +72,13 @@ def events_of(body: bytes, format_: Format, headers: Iterable[tuple[str, str]] =
     """
     match format_:
         case Format.ONE:
-            return [_in_one_line(body.strip(BLANKS))]
+            return [in_one_line(body.strip(BLANKS))]
         case Format.LINES:
             return [text for line in body.split(b"\n") if (text := line.strip(BLANKS))]
         case Format.BATCH:
-            return _elements(body)
+            return elements_of(body)
         case Format.BINARY:
-            return [_in_one_line(_structured(body, headers))]
-
-
-def _in_one_line(text: bytes) -> bytes:
-    """The text with its line feeds as carriage returns: between tokens both are blanks, and within a string both are
-    forbidden, so that what was valid stays so, with the same meaning, and what was not does, too."""
-    return text.replace(b"\n", b"\r")
-
-
-def _elements(body: bytes) -> list[bytes]:
-    try:
-        text = body.decode()
-    except UnicodeDecodeError as error:
-        raise _broken(Reason.BAD_UTF8, f"byte {error.start} of the batch is not UTF-8") from error
-    return [_in_one_line(element.encode()) for element in _split(text)]
-
-
-def _split(text: str) -> list[str]:
-    """The text of each element of a JSON array."""
-    blanks = _SKIP_BLANKS.match
-    place = _end(blanks(text))
-    if text[place : place + 1] != "[":
-        raise _broken(Reason.NOT_JSON, "a batch must be a JSON array of events")
-    elements: list[str] = []
-    place = _end(blanks(text, place + 1))
-    if text[place : place + 1] == "]":
-        return _whole(text, place, elements)
-    while True:
-        end = _end_of_value(text, place)
-        elements.append(text[place:end])
-        place = _end(blanks(text, end))
-        if text[place : place + 1] == "]":
-            return _whole(text, place, elements)
-        if text[place : place + 1] != ",":
-            raise _broken(Reason.NOT_JSON, f"a comma or a bracket is missing after event {len(elements) - 1}")
-        place = _end(blanks(text, place + 1))
-
-
-def _whole(text: str, place: int, elements: list[str]) -> list[str]:
-    if _end(_SKIP_BLANKS.match(text, place + 1)) != len(text):
-        raise _broken(Reason.NOT_JSON, "something follows the batch's closing bracket")
-    return elements
-
-
-def _end(match: re.Match[str] | None) -> int:
-    return match.end() if match else 0
-
-
-_decoder: Final = json.JSONDecoder()
-# More digits than Python's int takes are for the judge to refuse, not for the framing to stumble over.
-_decoder_of_any_number: Final = json.JSONDecoder(parse_int=str, parse_float=str)
-
-
-def _end_of_value(text: str, place: int) -> int:
-    try:
-        return _decoder.raw_decode(text, place)[1]
-    except RecursionError as error:
-        raise _broken(Reason.TOO_DEEP, "an event is nested too deep for the batch to be read") from error
-    except json.JSONDecodeError as error:
-        raise _broken(Reason.NOT_JSON, str(error)) from error
-    except ValueError:
-        return _decoder_of_any_number.raw_decode(text, place)[1]
-
-
-def _broken(reason: Reason, detail: str) -> Problem:
-    return Problem(
-        HTTPStatus.BAD_REQUEST, f"{detail}. {reason.sentence}", reason=reason.code, accepted=0, rejected=0, errors=[]
-    )
+            return [in_one_line(_structured(body, headers))]
 
 
 def _structured(body: bytes, headers: Iterable[tuple[str, str]]) -> bytes:
@@ -157,7 +87,7 @@ def _structured(body: bytes, headers: Iterable[tuple[str, str]]) -> bytes:
         orjson.loads(body)
     except orjson.JSONDecodeError as error:
         # Spliced in, it could add attributes of its own.
-        raise _broken(Reason.NOT_JSON, f"the data is not one JSON value: {error}") from error
+        raise broken(Reason.NOT_JSON, f"the data is not one JSON value: {error}") from error
     attributes: dict[str, str] = {}
     for header, value in headers:
         name = header.lower()
@@ -165,9 +95,9 @@ def _structured(body: bytes, headers: Iterable[tuple[str, str]]) -> bytes:
             continue
         name = name.removeprefix(_PREFIX)
         if name in attributes:
-            raise _broken(Reason.DUPLICATE_KEY, f"the header {header} stands more than once")
+            raise broken(Reason.DUPLICATE_KEY, f"the header {header} stands more than once")
         if not _ATTRIBUTE.fullmatch(name) or name in {"data", "datacontenttype"}:
-            raise _broken(Reason.BAD_VALUE, f"the header {header} is not a CloudEvents attribute")
+            raise broken(Reason.BAD_VALUE, f"the header {header} is not a CloudEvents attribute")
         attributes[name] = _text_of(header, value)
     attributes["datacontenttype"] = "application/json"
     return orjson.dumps(_ordered(attributes))[:-1] + b',"data":' + body.strip(BLANKS) + b"}"
@@ -180,7 +110,7 @@ def _text_of(header: str, value: str) -> str:
     try:
         return raw.decode()
     except UnicodeDecodeError as error:
-        raise _broken(Reason.BAD_UTF8, f"the header {header} is not percent-encoded UTF-8") from error
+        raise broken(Reason.BAD_UTF8, f"the header {header} is not percent-encoded UTF-8") from error
 
 
 def _ordered(attributes: Mapping[str, str]) -> dict[str, str]:

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from threading import local
@@ -21,10 +21,11 @@ from aiohttp import web
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from fleetmeter_producers.errors import UndeliveredError
+from fleetmeter_producers.ingest.array import judged_elements
 from fleetmeter_producers.ingest.decoding import decode, encoding_of
 from fleetmeter_producers.ingest.delivery import Delivery, Receipt
 from fleetmeter_producers.ingest.framing import Format, events_of, format_of
-from fleetmeter_producers.ingest.judging import Judge, NewJudge
+from fleetmeter_producers.ingest.judging import Judge, NewJudge, Refusal
 from fleetmeter_producers.ingest.metrics import IngestMetrics
 from fleetmeter_producers.ingest.openapi import openapi
 from fleetmeter_producers.ingest.problem import CONTENT_TYPE, Problem
@@ -127,22 +128,24 @@ class IngestService:
             share.take(settings.body_limit_bytes)
             body = decode(body, encoding, settings.body_limit_bytes)
             share.give_back(settings.body_limit_bytes - len(body))
-        events = events_of(body, format_, headers.items())
-        if len(events) > settings.batch_limit_events:
-            raise Problem(
-                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-                f"the request has {len(events)} events; at most {settings.batch_limit_events} are taken at once",
-            )
-        sifted = sift(
-            events,
-            self._judge(),
-            caller.scope,
-            self._pack,
-            now_us=self._clock_us(),
-            explained=settings.explained_errors,
-        )
+        events, refusals = self._judged(body, format_, headers)
+        sifted = sift(events, refusals, caller.scope, self._pack, explained=settings.explained_errors)
         self._delivery.send(sifted.records, receipt)
         return sifted
+
+    def _judged(
+        self, body: bytes, format_: Format, headers: Mapping[str, str]
+    ) -> tuple[list[bytes], Sequence[Refusal]]:
+        """The events of a body, and which of them are not valid."""
+        judge, now_us, most = self._judge(), self._clock_us(), self._settings.batch_limit_events
+        guessed = judged_elements(body, judge, now_us) if format_ is Format.BATCH else None
+        events = guessed[0] if guessed else events_of(body, format_, headers.items())
+        if len(events) > most:
+            raise Problem(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                f"the request has {len(events)} events; at most {most} are taken at once",
+            )
+        return guessed or (events, judge.judge(events, now_us))
 
     def _judge(self) -> Judge:
         """The judge of this thread: one thread at a time may ask one."""

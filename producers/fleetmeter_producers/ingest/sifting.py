@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import orjson
 
-from fleetmeter_producers.ingest.judging import Judge, sentence_of
+from fleetmeter_producers.ingest.judging import Refusal, sentence_of
 from fleetmeter_producers.ingest.tokens import Scope
 from fleetmeter_producers.outbox import Entry
 from fleetmeter_producers.packing import Pack
@@ -48,14 +48,15 @@ class Sifted:
         }
 
 
-def sift(events: Sequence[bytes], judge: Judge, scope: Scope, pack: Pack, *, now_us: int, explained: int) -> Sifted:
-    """Judge the events, check what the token allows, and pack the rest: a record holds events of one source.
+def sift(events: Sequence[bytes], refusals: Sequence[Refusal], scope: Scope, pack: Pack, *, explained: int) -> Sifted:
+    """Leave out what was refused and what the token does not allow, and pack the rest: a record holds events of one
+    source.
 
     At most `explained` errors are explained in full; that takes some 30 microseconds each.
     """
     sifted = Sifted(len(events))
     refused: set[int] = set()
-    for refusal in judge.judge(events, now_us):
+    for refusal in refusals:
         full = len(refused) < explained
         sentence = sentence_of(refusal, events[refusal.place]) if full else refusal.reason.sentence
         sifted.errors.append(EventError(refusal.place, refusal.reason.code, refusal.field, sentence))
@@ -64,7 +65,7 @@ def sift(events: Sequence[bytes], judge: Judge, scope: Scope, pack: Pack, *, now
     for index, text in enumerate(events):
         if index in refused:
             continue
-        source, account = _parties(text)
+        source, account = parties_of(text)
         wrong = scope.forbidden(source, account)
         if wrong is None:
             by_source.setdefault(source, []).append(Entry(index, text))
@@ -87,7 +88,7 @@ _PLAIN_HEAD: Final = re.compile(
 )
 
 
-def _parties(text: bytes) -> tuple[str, str]:
+def parties_of(text: bytes) -> tuple[str, str]:
     """Source and account of a valid event."""
     if head := _PLAIN_HEAD.match(text):
         return head[1].decode(), head[2].decode()

@@ -9,7 +9,7 @@ from contract_vectors import VECTORS
 from contract_vectors.vector import APPEND_TIME_US, Refusal, Vector
 from fleetmeter_doubles.ingest_server import judges
 from fleetmeter_jobs.settings import Settings
-from fleetmeter_producers.ingest.framing import BLANKS
+from fleetmeter_producers.ingest.array import BLANKS
 from fleetmeter_producers.ingest.judging import NewJudge
 from fleetmeter_schemas.reasons import Reason
 
