@@ -19,6 +19,7 @@ from typing import Any
 from fleetmeter_bench.broker_away import broker_away
 from fleetmeter_bench.client_speed import emit_costs
 from fleetmeter_bench.dedup_figures import dedup_figures
+from fleetmeter_bench.ingest_speed import ingest_speeds
 from fleetmeter_bench.machine import machine
 from fleetmeter_bench.native_speed import native_speeds
 from fleetmeter_bench.parser_peers import parser_peers
@@ -27,6 +28,7 @@ from fleetmeter_bench.screen import (
     away_table,
     client_table,
     dedup_table,
+    ingest_table,
     native_table,
     parser_table,
     pipeline_table,
@@ -42,7 +44,7 @@ from fleetmeter_jobs.settings import Settings
 from fleetmeter_local import start_kafka
 from rich.console import Console
 
-PARTS = ("native", "python", "dedup", "worker", "recovery", "client", "away")
+PARTS = ("native", "python", "dedup", "worker", "recovery", "client", "away", "ingest")
 EMITS = 200_000
 AWAY_EVENTS_PER_S = 1_000
 RECOVERY_EVENTS = 3_000_000
@@ -86,6 +88,8 @@ def main(arguments: list[str]) -> int:
         results["client"] = _client(console, options.scale)
     if "away" in options.only:
         results["away"] = _away(console, options.minutes)
+    if "ingest" in options.only:
+        results["ingest"] = _ingest(console, options.scale)
     if options.json:
         sys.stdout.write(json.dumps(results, indent=2) + "\n")
     return 0
@@ -170,6 +174,16 @@ def _away(console: Console, minutes: float) -> dict[str, Any]:
         )
     console.print(away_table(alone))
     return dataclasses.asdict(alone)
+
+
+def _ingest(console: Console, scale: float) -> list[dict[str, Any]]:
+    with _folder() as folder, console.status("Starting Kafka ...") as status, start_kafka(folder) as kafka:
+        settings = Settings.load(kafka_bootstrap=kafka.bootstrap, topic="bench-ingest", data_dir=folder)
+        ensure_topic(settings)
+        status.update("Posting ...")
+        speeds = list(ingest_speeds(settings, folder, scale))
+    console.print(ingest_table(speeds))
+    return [{**dataclasses.asdict(one), "events_per_cpu_s": one.events_per_cpu_s} for one in speeds]
 
 
 def _options(arguments: list[str]) -> argparse.Namespace:

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -23,6 +23,8 @@ _logger = logging.getLogger(__name__)
 _POLL_S: Final = 0.1
 _PURGE_WAIT_S: Final = 5.0
 _WARN_EVERY_S: Final = 10.0
+_TROUBLE_S: Final = 15.0
+"""How long an error counts that nothing followed. While brokers are away, librdkafka complains more often than that."""
 
 
 class Receipt:
@@ -70,9 +72,17 @@ class Receipt:
 class Delivery:
     """One Kafka producer and the thread that hears its reports. `send` may be called from any thread."""
 
-    def __init__(self, topic: str, config: Mapping[str, Any], *, connect: Connect = connect) -> None:
+    def __init__(
+        self,
+        topic: str,
+        config: Mapping[str, Any],
+        *,
+        connect: Connect = connect,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.failures = 0
-        self.last_error: str | None = None
+        self._trouble: tuple[float, str] | None = None
+        self._clock = clock
         self._topic = topic
         self._config = {**config, "error_cb": self._on_error}
         self._connect = connect
@@ -82,6 +92,12 @@ class Delivery:
         self._warn_at = 0.0
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="fleetmeter-delivery", daemon=True)
+
+    def trouble(self) -> str | None:
+        """What Kafka refuses, in words; None if it took the last record, or has not complained for a while: who is not
+        sent anything because of an old error would never learn that it has passed."""
+        trouble = self._trouble
+        return trouble[1] if trouble and self._clock() - trouble[0] < _TROUBLE_S else None
 
     def start(self) -> None:
         """Start hearing reports."""
@@ -124,7 +140,7 @@ class Delivery:
 
     def _replace(self) -> None:
         _logger.warning(
-            "Kafka's producer for %s failed for good; a new one takes over: %s", self._topic, self.last_error
+            "Kafka's producer for %s failed for good; a new one takes over: %s", self._topic, self.trouble()
         )
         with self._changing:
             old, self._producer = self._producer, self._connect(self._config)
@@ -133,7 +149,7 @@ class Delivery:
 
     def _on_report(self, receipt: Receipt, error: Any, _message: Any) -> None:
         if error is None:
-            self.last_error = None
+            self._trouble = None
             receipt.report(None)
             return
         words = words_of(error)
@@ -142,15 +158,15 @@ class Delivery:
 
     def _note(self, words: str) -> None:
         self.failures += 1
-        self.last_error = words
-        now = time.monotonic()
+        now = self._clock()
+        self._trouble = (now, words)
         if now >= self._warn_at:
             self._warn_at = now + _WARN_EVERY_S
             _logger.warning("could not deliver to %s: %s", self._topic, words)
 
     def _on_error(self, error: Any) -> None:
         """librdkafka's own errors: brokers that can't be reached it tries again by itself; fatal ones end it."""
-        self.last_error = words_of(error)
+        self._trouble = (self._clock(), words_of(error))
         if error.fatal():
             self._fatal = True
 

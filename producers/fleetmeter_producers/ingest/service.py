@@ -10,6 +10,7 @@ import asyncio
 import logging
 import math
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
@@ -155,8 +156,8 @@ class IngestService:
         return judge
 
     async def _answer(self, sifted: Sifted, receipt: Receipt) -> web.Response:
-        for error in sifted.errors:
-            self.metrics.rejected.labels(error.reason).inc()
+        for reason, count in Counter(error.reason for error in sifted.errors).items():
+            self.metrics.rejected.labels(reason).inc(count)
         if not sifted.records:
             if sifted.errors:
                 raise _nothing_taken(sifted)
@@ -180,8 +181,8 @@ class IngestService:
         return _json({"live": True}, HTTPStatus.OK)
 
     async def _ready(self, _request: web.Request) -> web.Response:
-        """Not ready while the last thing that Kafka said was an error: a balancer may know a better process."""
-        error = "it is shutting down" if self.draining else self._delivery.last_error
+        """Not ready while Kafka refuses: a balancer may know a better process."""
+        error = "it is shutting down" if self.draining else self._delivery.trouble()
         if error is None:
             return _json({"ready": True}, HTTPStatus.OK)
         return _json({"ready": False, "error": error}, HTTPStatus.SERVICE_UNAVAILABLE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any, Final
 
@@ -40,12 +40,8 @@ class Sifted:
     records: list[tuple[bytes, bytes]] = field(default_factory=list)
 
     def summary(self) -> dict[str, Any]:
-        """As the answer's body has it."""
-        return {
-            "accepted": self.accepted,
-            "rejected": len(self.errors),
-            "errors": [asdict(error) for error in self.errors],
-        }
+        """As the answer's body has it, for orjson."""
+        return {"accepted": self.accepted, "rejected": len(self.errors), "errors": self.errors}
 
 
 def sift(events: Sequence[bytes], refusals: Sequence[Refusal], scope: Scope, pack: Pack, *, explained: int) -> Sifted:

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -43,6 +43,7 @@ class IngestSpeed:
     events: int
     cpu_s: float
     wall_s: float
+    judges: bool = True
 
     @property
     def events_per_cpu_s(self) -> float:
@@ -65,9 +66,9 @@ _LOADS: Final = (
     _Load("lines, zstd", _LINES, 400_000, EVENTS_A_REQUEST, "zstd", lambda body: bytes(cramjam.zstd.compress(body))),
     _Load("lines, gzip", _LINES, 400_000, EVENTS_A_REQUEST, "gzip", lambda body: gzip.compress(body, 6)),
     _Load("batch", _BATCH, 400_000, EVENTS_A_REQUEST),
-    _Load("one by one", _ONE, 10_000, 1),
+    _Load("one by one", _ONE, 4_000, 1),
 )
-_PEER_LOAD: Final = _Load("lines", _LINES, 60_000, EVENTS_A_REQUEST)
+_PEER_LOADS: Final = (_Load("lines", _LINES, 80_000, EVENTS_A_REQUEST), _Load("one by one", _ONE, 4_000, 1))
 
 
 def ingest_speeds(settings: Settings, folder: Path, scale: float) -> Iterator[IngestSpeed]:
@@ -89,7 +90,9 @@ def ingest_speeds(settings: Settings, folder: Path, scale: float) -> Iterator[In
     for judge in ("pydantic", "none"):
         plain = ("-m", "fleetmeter_bench.plain_ingest", settings.kafka_bootstrap, settings.topic, "{ready}", judge)
         with _server(folder, plain) as (pid, url):
-            yield _timed(f"plain, judged by {judge}", pid, url, _PEER_LOAD, scale)
+            for load in _PEER_LOADS:
+                done = _timed("plain" if judge == "pydantic" else "plain, unjudged", pid, url, load, scale)
+                yield replace(done, judges=judge == "pydantic")
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from rich.table import Table
 from fleetmeter_bench.broker_away import Away
 from fleetmeter_bench.client_speed import EmitCost
 from fleetmeter_bench.dedup_figures import Figure
+from fleetmeter_bench.ingest_speed import IngestSpeed
 from fleetmeter_bench.measure import Speed
 from fleetmeter_bench.native_speed import NativeSpeed
 from fleetmeter_bench.pipeline import PlainFaust
@@ -54,6 +55,31 @@ def native_table(speeds: list[NativeSpeed], known_ids: int) -> Table:
     table.caption = (
         "A worker always deduplicates: sequenced ids cost it a range, foreign ids 128 bits each. Without: the same "
         "sequenced ids, to show what that costs."
+    )
+    return table
+
+
+def ingest_table(speeds: list[IngestSpeed]) -> Table:
+    """HTTP ingest by kind of body, and the plain peers; the ratio is to the peer that judges, on the same bodies."""
+    table = Table(title="HTTP ingest: events that Kafka has acknowledged", title_justify="left")
+    table.add_column("server", no_wrap=True)
+    table.add_column("bodies", no_wrap=True)
+    for head in ("events", "CPU s", "events/CPU s", "x plain"):
+        table.add_column(head, justify="right", no_wrap=True)
+    peers = {one.body: one.events_per_cpu_s for one in speeds if one.judges and one.server != "fleetmeter"}
+    for one in speeds:
+        ratio = one.events_per_cpu_s / peers[one.body] if one.body in peers else None
+        table.add_row(
+            one.server,
+            one.body,
+            f"{one.events:,}",
+            f"{one.cpu_s:.2f}",
+            rate(one.events_per_cpu_s),
+            "" if ratio is None else f"{ratio:.1f}",
+        )
+    table.caption = (
+        "CPU s: of the server's process, all its threads; so events/CPU s is what one core takes. Bodies of 1,000 "
+        "events, but for `one by one`. Plain: aiohttp, pydantic, and a Kafka record for each event."
     )
     return table
 

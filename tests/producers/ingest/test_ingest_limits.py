@@ -12,9 +12,10 @@ from urllib.parse import urlsplit
 import pytest
 from fleetmeter_doubles.ingest_events import arrived, make_event, text_of
 from fleetmeter_doubles.ingest_server import LINES, ingest_server, until
-from fleetmeter_doubles.kafka_broker import FakeBroker
+from fleetmeter_doubles.kafka_broker import FakeBroker, FakeKafkaError
 from fleetmeter_producers.errors import ClientSettingsError
 from fleetmeter_producers.ingest.allowance import Allowance
+from fleetmeter_producers.ingest.delivery import Delivery
 from fleetmeter_producers.ingest.settings import IngestSettings
 from fleetmeter_producers.ingest.token_book import TokenBook
 from fleetmeter_producers.ingest.tokens import TokenFile
@@ -84,6 +85,17 @@ def test_a_record_that_kafka_refuses_fails_the_request_and_readiness() -> None:
         assert (again.status, again.json["accepted"]) == (202, 2)
         assert server.get("/readyz").json == {"ready": True}
     assert arrived(broker) == {"urn:test:gateway": ["event-1", "event-1", "event-2"]}
+
+
+def test_an_old_error_does_not_keep_a_process_from_being_asked() -> None:
+    now = [100.0]
+    delivery = Delivery("usage", {}, connect=FakeBroker().connect, clock=lambda: now[0])
+    assert delivery.trouble() is None
+    delivery._on_error(FakeKafkaError("all brokers are down"))
+    now[0] += 14
+    assert delivery.trouble() == "all brokers are down"
+    now[0] += 2
+    assert delivery.trouble() is None
 
 
 def test_a_full_queue_is_told() -> None:

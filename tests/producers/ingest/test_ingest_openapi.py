@@ -17,7 +17,7 @@ from fleetmeter_producers.ingest.token_book import TokenBook
 from fleetmeter_producers.ingest.tokens import TokenFile
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from schemathesis import GenerationMode, checks
 
 COMMITTED = Path(__file__).parents[3] / "docs" / "producers" / "ingest.openapi.json"
@@ -44,7 +44,8 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[IngestSe
 
 def operations() -> list[Any]:
     """Each operation with what is made for it; what is invalid can only be made where something is sent."""
-    found = [each.ok() for each in schemathesis.openapi.from_dict(openapi()).get_all_operations()]
+    results: Any = schemathesis.openapi.from_dict(openapi()).get_all_operations()
+    found = [each.ok() for each in results]
     made = [(each, GenerationMode.POSITIVE) for each in found]
     return made + [(each, GenerationMode.NEGATIVE) for each in found if each.method == "post"]
 
