@@ -4,6 +4,7 @@
     ├── CardError                  input      a rate card says something that it may not
     ├── CardUnknownError           input      no such rate card, or no such version
     ├── PublishRefusedError        input      a rate card that may not follow the newest version
+    ├── CreditsError               input      a grant of credits that may not be
     ├── CurrencyError              input      a currency that ISO 4217 does not know
     ├── RatingError                internal   usage, segment and card do not belong together
     ├── AccountsError              input      accounts or subscriptions that don't fit together
@@ -48,6 +49,12 @@ class CardUnknownError(BillingError):
 
 class PublishRefusedError(BillingError):
     """A rate card that may not follow the newest version; nothing was published."""
+
+    domain: ClassVar[Domain] = "input"
+
+
+class CreditsError(BillingError):
+    """A grant of prepaid credits that may not be, or entries that could not be added; nothing was changed."""
 
     domain: ClassVar[Domain] = "input"
 

@@ -38,6 +38,7 @@ DURABLE_TABLES: Final = (
     "billing_accounts",
     "billing_subscriptions",
     "billing_rate_cards",
+    "billing_credit_entries",
     "billing_closes",
     "billing_frozen_segments",
     "billing_frozen_usage",

@@ -34,7 +34,14 @@ class RateCard(CardPart):
 
     card: Name
     currency: str
-    effective_from: Annotated[date, Field(description="First day; begins at each account's local midnight.")]
+    effective_from: Annotated[
+        date,
+        Field(
+            ge=date(2000, 1, 1),
+            le=date(2149, 6, 6),  # the last day that the table can hold
+            description="First day; begins at each account's local midnight.",
+        ),
+    ]
     description: str = ""
     meters: Annotated[Mapping[Name, Meter], Field(min_length=1)]
     prices: Annotated[Mapping[Name, Price], Field(min_length=1)]

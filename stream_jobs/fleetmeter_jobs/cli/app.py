@@ -46,6 +46,7 @@ COMMANDS: Final[dict[str, Entry]] = {
     "schema": Entry("schema", "Print the event contract: types, JSON Schema, reference, model catalogue."),
     "rates": Entry("rates", "Check, publish, list and compare rate cards."),
     "invoice": Entry("invoice", "Make, show, export and explain invoices of closed periods."),
+    "credits": Entry("credits", "Grant prepaid credits, show balances, and settle invoices with them."),
     "config": Entry("config", "Print every setting, its value and where the value comes from."),
     "migrate": Entry("migrate", "Create or upgrade the ClickHouse tables."),
     "worker": Entry("worker", "Run one worker in the foreground."),
