@@ -236,6 +236,22 @@ class Settings(AccessSettings):
         30.0, ge=0.1, le=600, description="Time for the last commits after SIGTERM; then the worker exits without them."
     )
 
+    # Billing
+    close_lateness_s: float = Field(
+        86_400.0,
+        ge=0,
+        le=86_400.0 * 60,
+        description="A billing period is complete when every partition's watermark is so far past its end. What comes "
+        "later becomes a correction in the next bill.",
+    )
+    correction_window_days: int = Field(
+        92,
+        ge=0,
+        le=3_650,
+        description="Late usage of periods that ended up to so many days before a period begins is corrected with it. "
+        "Keep the ledger's rollups for longer.",
+    )
+
     # The process
     web_host: str = Field("127.0.0.1", min_length=1, description="Address of the worker's metrics and health port.")
     web_port: int = Field(

@@ -1,0 +1,18 @@
+"""What segments need to know of the rate cards that are published."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from fleetmeter_billing.accounts.segments import Cards, CardVersion
+from fleetmeter_billing.rates.card import DEFAULT_PLAN, PublishedCard
+
+
+def cards_of(published: Iterable[PublishedCard]) -> Cards:
+    """By card, its versions in order."""
+    found: dict[str, list[CardVersion]] = {}
+    for one in published:
+        card = one.card
+        plans = frozenset(card.plans) or frozenset({DEFAULT_PLAN})
+        found.setdefault(card.card, []).append(CardVersion(one.version, card.effective_from, card.currency, plans))
+    return found

@@ -1,0 +1,106 @@
+"""`fleetmeter close`: freeze a billing period, so that invoices can be made of it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from fleetmeter_billing.accounts.published import cards_of
+from fleetmeter_billing.errors import IncompleteError
+from fleetmeter_billing.periods.close import CloseRules, CloseWorld, Outcome, close_period
+from fleetmeter_billing.rates.store import published_cards
+from fleetmeter_billing.usage.frozen import Unbilled, corrections, unbilled
+
+from fleetmeter_jobs.cli.app import command_app
+from fleetmeter_jobs.cli.clickhouse import connect
+from fleetmeter_jobs.cli.close_rows import close_as_dict
+from fleetmeter_jobs.cli.exits import Exit
+from fleetmeter_jobs.cli.options import DataDir, Given, Json, settings_of_stack
+from fleetmeter_jobs.cli.output import console, print_json, print_table, progress
+from fleetmeter_jobs.cli.positions import this_user
+
+app = command_app()
+
+UNBILLED_SHOWN = 10
+
+Period = Annotated[
+    str,
+    typer.Option("--period", help="A month, 2026-11, or the day on which periods of anniversary accounts begin."),
+]
+Retired = Annotated[
+    list[str] | None,
+    typer.Option("--retired-topic", help="A topic that nobody writes to any more: its watermarks are not waited for."),
+]
+By = Annotated[str | None, typer.Option("--by", help="Who closes (default: this user and machine).")]
+
+
+@app.command()
+def close(
+    period: Period,
+    retired_topics: Retired = None,
+    by: By = None,
+    as_json: Json = False,
+    data_dir: DataDir = None,
+    setting: Given = None,
+) -> None:
+    """Close a billing period: freeze its usage, and what came late of earlier ones. Refuses, with exit code 1, until
+    every minute is complete. Closing twice, at once or after a crash changes nothing.
+
+    Example: fleetmeter close --period 2026-11
+    """
+    settings = settings_of_stack(data_dir, setting)
+    rules = CloseRules(
+        lateness_s=int(settings.close_lateness_s),
+        window_days=settings.correction_window_days,
+        retired_topics=frozenset(retired_topics or ()),
+        by=by or this_user(),
+    )
+    with connect(settings, database=settings.clickhouse_database) as client, progress(quiet=as_json) as bar:
+        task = bar.add_task(f"Closing {period}", total=None, detail="completeness")
+
+        def show(doing: str, done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total, detail=doing)
+
+        try:
+            outcome = close_period(
+                client, period, lambda: cards_of(published_cards(client)), rules, CloseWorld(progress=show)
+            )
+        except IncompleteError as error:
+            bar.stop()
+            if as_json:
+                print_json({"period": period, "closed": False, "reason": str(error)})
+            else:
+                console.print(str(error), soft_wrap=True, markup=False)
+            raise typer.Exit(Exit.NO) from error
+        corrected = corrections(client, outcome.close)
+        listed = unbilled(client, outcome.close)
+    if as_json:
+        print_json(
+            {
+                **close_as_dict(outcome.close),
+                "closed": True,
+                "ours": outcome.ours,
+                "corrections": corrected,
+                "unbilled": [{name: getattr(one, name) for name in Unbilled.__slots__} for one in listed],
+            }
+        )
+        return
+    _tell(outcome, corrected, listed)
+
+
+def _tell(outcome: Outcome, corrected: dict[str, tuple[str, ...]], listed: list[Unbilled]) -> None:
+    one = outcome.close
+    if outcome.ours:
+        console.print(f"Closed {one.period}: {one.accounts:,} accounts, close {one.seq}.")
+    else:
+        console.print(f"{one.period} was closed before, by {one.closed_by} at {one.closed_at:%Y-%m-%d %H:%M} UTC.")
+    for period, accounts in corrected.items():
+        console.print(f"Late usage of {period}: {len(accounts):,} accounts get correction lines.")
+    if listed:
+        console.print(
+            f"[yellow]{len(listed):,} accounts used something that no subscription covers; nobody is charged for it.[/]"
+        )
+        columns = ("account", "reason", "requests", "fallbacks", "input_tokens", "output_tokens", "facts")
+        print_table(columns, [[getattr(row, name) for name in columns] for row in listed[:UNBILLED_SHOWN]])
+        if len(listed) > UNBILLED_SHOWN:
+            console.print(f"`fleetmeter closes --unbilled {one.period}` lists them all.")
