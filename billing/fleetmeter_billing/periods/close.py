@@ -154,10 +154,12 @@ def _attempt(
     freeze = Freeze(client, seq, close_id, period, tuple(close_ids(closes)), scope.corrected, reach.positions)
     try:
         counts, checksums = _freeze(freeze, scope, world)
-    except BaseException as error:
+    except (BillingError, KeyboardInterrupt):
         # The switch was not sent, so nobody can ever read these rows. A kill leaves them to the sweep of a later close.
-        if isinstance(error, BillingError | KeyboardInterrupt):
-            _drop(client, close_id)
+        _drop(client, close_id)
+        if CLOSE_LOG.newest(client)[0] >= seq:
+            # A rival took the number and swept our rows away under our hands.
+            return None
         raise
     close = Close(
         seq=seq,

@@ -10,7 +10,7 @@ import pytest
 from clickhouse_connect.driver.client import Client
 from fleetmeter_doubles.counted_usage import CountedUsage
 from fleetmeter_local import RunningClickHouse
-from fleetmeter_sql import migrate
+from fleetmeter_sql import TableOptions, migrate
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def counted(clickhouse: RunningClickHouse) -> Iterator[CountedUsage]:
     """An empty database with this build's schema."""
     name = f"test_{uuid.uuid4().hex}"
     with new_client(clickhouse) as client:
-        migrate(client, name)
+        migrate(client, name, options=TableOptions(fsync=False))
         client.database = name
         yield CountedUsage(client)
         client.command(f"DROP DATABASE {name} SYNC")
