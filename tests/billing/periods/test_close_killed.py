@@ -12,7 +12,7 @@ from fleetmeter_billing.periods.close import STEPS, CloseWorld, close_period, sw
 from fleetmeter_billing.periods.close_log import winning_closes
 from fleetmeter_billing.periods.verify import altered_tables
 from fleetmeter_doubles.closing_processes import RULES, check_frozen_is_live, exit_code, start_closing, strays
-from fleetmeter_doubles.counted_usage import CountedUsage, apply_yaml, one_card
+from fleetmeter_doubles.counted_usage import CountedUsage, apply_yaml, one_card, usage_row
 
 pytestmark = pytest.mark.clickhouse
 
@@ -22,19 +22,22 @@ ACCOUNTS = "accounts:" + "".join(
 )
 
 
+SWITCHED = ("after_insert", "after_read_back")
+
+
 def months(count: int) -> list[str]:
     return [f"{2026 + number // 12}-{number % 12 + 1:02}" for number in range(count)]
 
 
 def use(counted: CountedUsage, period: str, *, late_of: str | None = None) -> None:
     """Usage, a fact and a user of each account in the period; with `late_of`, also late usage of that one."""
-    for number in range(5):
-        account = f"a{number}"
-        counted.usage(account, f"{period}-10 10:00:00", output_tokens=100 + number, model=f"m{number % 2}")
-        counted.fact(account, f"{period}-11 10:00:00", f"{account}-{period}", kind="download", model="m")
-    counted.subject("a1", "user", "u", f"{period}-12 10:00:00")
+    accounts = [(number, f"a{number}") for number in range(5)]
+    rows = [usage_row(one, f"{period}-10 10:00:00", output_tokens=100 + n, model=f"m{n % 2}") for n, one in accounts]
     if late_of is not None:
-        counted.usage("a1", f"{late_of}-15 10:00:00", function_evaluations=7, model="late")
+        rows.append(usage_row("a1", f"{late_of}-15 10:00:00", function_evaluations=7, model="late"))
+    counted.put("ledger", rows)
+    counted.facts(f"{period}-11 10:00:00", {one: f"{one}-{period}" for _, one in accounts}, kind="download", model="m")
+    counted.subject("a1", "user", "u", f"{period}-12 10:00:00")
     counted.marker("2030-01-01 00:00:00")
 
 
@@ -48,33 +51,34 @@ def check(counted: CountedUsage, periods: list[str]) -> None:
 def test_a_close_that_is_killed_anywhere_happened_wholly_or_not_at_all(
     counted: CountedUsage, another_client: Callable[[], Client]
 ) -> None:
-    """At each step one close is killed with SIGKILL, and another finishes. Each period corrects the one before."""
+    """Closes of one period are killed with SIGKILL, each a step later, until one gets to the switch."""
     apply_yaml(counted.client, ACCOUNTS)
-    periods = months(len(STEPS))
-    before, left = None, set[str]()
-    for step, period in zip(STEPS, periods, strict=True):
-        use(counted, period, late_of=before)
+    first, *periods = months(3)
+    use(counted, first)
+    close_period(counted.client, first, one_card, RULES)
+    use(counted, periods[0], late_of=first)
+    before = [step for step in STEPS if step not in SWITCHED]
+    for step in before:
+        assert exit_code(start_closing(another_client, periods[0], kill_at=step)) == -signal.SIGKILL
+        assert [one.period for one in winning_closes(counted.client)] == [first], step
+    assert len(strays(counted.client)) == len(before[before.index("segments_frozen") :])
+    for step, period in zip(SWITCHED, periods, strict=True):
         assert exit_code(start_closing(another_client, period, kill_at=step)) == -signal.SIGKILL
-        left |= {step} if strays(counted.client) else set()
-        done = step in {"after_insert", "after_read_back"}
-        assert (period in {one.period for one in winning_closes(counted.client)}) == done, step
-        assert close_period(counted.client, period, one_card, RULES).ours != done, step
-        before = period
-    check(counted, periods)
-    assert left == set(STEPS[STEPS.index("segments_frozen") : STEPS.index("after_insert")])
-    sweep(counted.client, winning_closes(counted.client))
+        assert not close_period(counted.client, period, one_card, RULES).ours, step
+        use(counted, periods[1], late_of=period)
+    use(counted, "2026-04", late_of=first)
+    assert close_period(counted.client, "2026-04", one_card, RULES).ours
+    check(counted, [first, *periods, "2026-04"])
     assert not strays(counted.client)
-    check(counted, periods)
 
 
 def test_closes_that_meet_make_one_close_a_period(counted: CountedUsage, another_client: Callable[[], Client]) -> None:
     apply_yaml(counted.client, ACCOUNTS)
-    periods = months(4)
+    periods = months(2)
     for period in periods:
         use(counted, period)
-    for pair in (periods[:2], periods[2:]):
-        rivals = [start_closing(another_client, period) for period in (*pair, *pair)]
-        assert [exit_code(one) for one in rivals] == [0] * 4
+    rivals = [start_closing(another_client, period) for period in (*periods, *periods)]
+    assert [exit_code(one) for one in rivals] == [0] * 4
     assert sorted(one.period for one in winning_closes(counted.client)) == periods
     check(counted, [one.period for one in winning_closes(counted.client)])
     assert not strays(counted.client)

@@ -38,6 +38,12 @@ class CountedUsage:
         """A fact at the next offset, which is returned."""
         return self._side("usage_facts", account, time, event_id, values)
 
+    def facts(self, time: str, events: dict[str, str], **values: Any) -> None:
+        """Device reports at the next offsets, one for each account, with the id that is given for it."""
+        common = {"source": "s", "time": time, "topic": self.topic, "event_type": "device_report", **values}
+        rows = [{"account_id": account, "event_id": name, **common} for account, name in events.items()]
+        self.put("usage_facts", [{**row, "offset": next(self.offsets)} for row in rows])
+
     def adjustment(self, account: str, time: str, event_id: str, **values: Any) -> int:
         return self._side("usage_adjustments", account, time, event_id, {"reason": "Goodwill.", **values})
 
