@@ -13,6 +13,7 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import sys
 import threading
 import time as clock
 from collections.abc import Callable
@@ -273,6 +274,7 @@ class UsageClient:
         )
         sender.start()
         self._sender = sender
+        _close_with_worker_process()
 
     def _refuse(self, event_id: str) -> None:
         pending = self._outbox.pending()
@@ -293,24 +295,37 @@ class UsageClient:
 
     def _restart(self) -> None:
         """Begin anew in a forked child; what the parent accepted the parent sends."""
-        sender = self._sender
-        self._outbox.abandon()
+        outbox, sender = self._outbox, self._sender
         self._begin()
         if sender is not None:
             sender.abandon()
+        outbox.abandon()
 
 
 _open_clients: set[UsageClient] = set()
+_closes_with_worker: tuple[int, object] | None = None
 
 
 def _restart_all() -> None:
     for client in tuple(_open_clients):
-        client._restart()  # noqa: SLF001  (a hook of the class itself)
+        try:
+            client._restart()  # noqa: SLF001  (a hook of the class itself)
+        except Exception:
+            # The others have to begin anew all the same: an incarnation in two processes would give ids twice.
+            _logger.exception("after a fork, the client of %s could not let go of what is its parent's", client.source)
 
 
 def _close_all() -> None:
     for client in tuple(_open_clients):
         client.close(client.settings.exit_drain_s)
+
+
+def _close_with_worker_process() -> None:
+    """A process that `multiprocessing` forked ends by `os._exit`, and `atexit` with it; it has ends of its own."""
+    global _closes_with_worker  # noqa: PLW0603  (it is the process's, as the clients are)
+    util = sys.modules.get("multiprocessing.util")
+    if util is not None and (_closes_with_worker is None or _closes_with_worker[0] != os.getpid()):
+        _closes_with_worker = os.getpid(), util.Finalize(None, _close_all, exitpriority=0)
 
 
 os.register_at_fork(after_in_child=_restart_all)

@@ -1,5 +1,5 @@
-"""The examples of the adapters' pages run as they stand, and what they emit arrives. (`no-run` marks what needs a model
-of the reader's own.)"""
+"""The examples of the producers' pages run as they stand, and what they emit arrives. (`no-run` marks what needs a
+model of the reader's own.)"""
 
 import re
 import time
@@ -15,6 +15,8 @@ from fleetmeter_producers import UsageClient
 from fleetmeter_schemas import parse_event
 
 PAGES = Path(__file__).parents[2] / "docs" / "producers"
+TESTED_ELSEWHERE = {"http.md"}
+"""Pages with a test of their own, since their examples need a service."""
 
 
 @pytest.fixture
@@ -35,6 +37,20 @@ def run_page(
         return [event.data.to_wire() for event in events], capsys.readouterr().out
 
     return run
+
+
+def test_client(run_page: Any) -> None:
+    (event,), printed = run_page("client.md")
+    assert (event["model"], event["output_tokens"], event["denoising_steps"]) == ("llada-8b-instruct", 256, 23)
+    assert re.fullmatch(r"accepted as [0-7][0-9A-Z]{25}-0\n", printed)
+
+
+def test_each_page_is_in_the_index_and_has_a_test() -> None:
+    pages = {path.name for path in PAGES.glob("*.md")} - {"README.md"}
+    index = (PAGES / "README.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"\]\(([a-z_]+\.md)\)", index)) == pages
+    tested = set(re.findall(r'run_page\("([a-z_]+\.md)"\)', Path(__file__).read_text(encoding="utf-8")))
+    assert pages - tested <= TESTED_ELSEWHERE
 
 
 def test_diffusion(run_page: Any) -> None:

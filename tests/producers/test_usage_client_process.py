@@ -9,7 +9,7 @@ from collections.abc import Callable
 import orjson
 import pytest
 from fleetmeter_doubles.kafka_broker import FakeBroker
-from fleetmeter_producers import ClientSettings, UsageClient
+from fleetmeter_producers import ClientSettings, MemoryOutbox, UsageClient
 from fleetmeter_schemas import GenerationV1
 
 GENERATION = GenerationV1(model="llada-8b-instruct", generation_mode="diffusion", output_tokens=128)
@@ -76,26 +76,56 @@ def run_python(code: str) -> str:
     return done.stdout
 
 
-def test_a_process_that_just_ends_still_drains() -> None:
-    printed = run_python(
-        """
-from fleetmeter_producers import UsageClient
+PRINTER = """
+import sys
+from fleetmeter_producers import ClientSettings, UsageClient
 from fleetmeter_schemas import OutcomeV1
 
 class Printer:
     def __init__(self, config): self.queue = []
     def produce(self, topic, value, key, on_delivery): self.queue.append((value, on_delivery))
     def poll(self, timeout):
-        for value, report in self.queue: print(value.decode()); report(None, None)
+        for value, report in self.queue:
+            print(value.decode(), flush=True)
+            report(None, None)
         self.queue.clear()
     def __len__(self): return len(self.queue)
 
-client = UsageClient("kafka:9092", "urn:s", connect=Printer)
-for _ in range(3):
-    client.emit("a", OutcomeV1(name="done", quantity=1))
+def emit_three():
+    client = UsageClient("kafka:9092", "urn:s", connect=Printer, settings=ClientSettings(outbox="memory"))
+    for _ in range(3):
+        client.emit("a", OutcomeV1(name="done", quantity=1))
 """
-    )
-    assert len([orjson.loads(line)["id"] for line in printed.splitlines()]) == 3
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        "emit_three()",
+        # It ends by os._exit, without atexit.
+        "import multiprocessing as m; w = m.get_context('fork').Process(target=emit_three); w.start(); w.join()",
+    ],
+    ids=["a program", "a worker of multiprocessing"],
+)
+def test_a_process_that_just_ends_still_drains(how: str) -> None:
+    printed = run_python(PRINTER + how)
+    assert len({orjson.loads(line)["id"] for line in printed.splitlines()}) == 3
+
+
+def test_a_client_that_can_t_let_go_after_a_fork_still_has_ids_of_its_own_as_all_others_have() -> None:
+    class Stuck(MemoryOutbox):
+        def abandon(self) -> None:
+            raise OSError("the disk is gone")
+
+    broker = FakeBroker()
+    clients = [
+        UsageClient("kafka:9092", f"urn:{number}", open_outbox=lambda: Stuck(1 << 20), connect=broker.connect)
+        for number in range(2)
+    ]
+    parents = [client.stats().incarnation for client in clients]
+    children = run_forked(lambda: [client.stats().incarnation for client in clients])
+    assert isinstance(children, list)
+    assert len({*parents, *children}) == 4
 
 
 def test_the_import_is_light() -> None:
