@@ -43,8 +43,10 @@ def close(
     data_dir: DataDir = None,
     setting: Given = None,
 ) -> None:
-    """Close a billing period: freeze its usage, and what came late of earlier ones. Refuses, with exit code 1, until
-    every minute is complete. Closing twice, at once or after a crash changes nothing.
+    """Freeze a billing period, once every minute of it is complete.
+
+    Until then it refuses, with exit code 1, and says which partition lacks what. What came late of earlier periods is
+    frozen with it, as corrections. Closing twice, at once, or again after a crash changes nothing.
 
     Example: fleetmeter close --period 2026-11
     """

@@ -34,7 +34,9 @@ def closes(
     data_dir: DataDir = None,
     setting: Given = None,
 ) -> None:
-    """List the periods that are closed, in the order in which they were.
+    """List the billing periods that are closed.
+
+    In the order in which they were; a close freezes what came late of earlier ones, too.
 
     Example: fleetmeter closes --verify
     """
