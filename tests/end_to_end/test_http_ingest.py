@@ -14,7 +14,7 @@ from fleetmeter_local import RunningClickHouse, RunningKafka
 
 pytestmark = [pytest.mark.kafka, pytest.mark.clickhouse]
 
-BATCHES, EVENTS = 300, 20
+BATCHES, EVENTS = 150, 20
 
 
 def batch(number: int) -> tuple[bytes, list[str]]:

@@ -80,7 +80,6 @@ class Delivery:
         connect: Connect = connect,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.failures = 0
         self._trouble: tuple[float, str] | None = None
         self._clock = clock
         self._topic = topic
@@ -157,7 +156,6 @@ class Delivery:
         receipt.report(words)
 
     def _note(self, words: str) -> None:
-        self.failures += 1
         now = self._clock()
         self._trouble = (now, words)
         if now >= self._warn_at:

@@ -71,7 +71,13 @@ class IngestService:
         self.metrics = IngestMetrics()
         self.metrics.watch("memory_bytes", "Taken of memory_limit_bytes.", lambda: self._room.taken_bytes)
         self.metrics.watch(
-            "failed_deliveries", "Records that Kafka did not take, since the start.", lambda: delivery.failures
+            "kafka_refusing", "1 while Kafka refuses, as /readyz says.", lambda: bool(delivery.trouble())
+        )
+        self.metrics.watch("tokens", "Tokens in force.", book.in_force)
+        self.metrics.watch(
+            "token_file_broken",
+            "1 while the token file can't be read; the last good one holds.",
+            lambda: bool(book.error),
         )
 
     def app(self) -> web.Application:

@@ -32,7 +32,7 @@ class IngestSettings(BaseModel):
         ge=_MIB,
         le=64 * 1024 * _MIB,
         description="Of bodies that are read, judged or wait for the broker; beyond it requests get 503. A process "
-        "takes about three times as much.",
+        "takes up to four times as much, beside some 120 MiB.",
     )
     read_timeout_s: float = Field(30.0, gt=0, le=3600, description="How long a client may take to send its body (408).")
     ack_timeout_s: float = Field(

@@ -31,6 +31,12 @@ class Caller:
 class Book(Protocol):
     """Knows callers by what they show."""
 
+    error: str | None
+    """Why what is known may be out of date; None if it is not."""
+
+    def in_force(self) -> int:
+        """How many tokens are in force."""
+
     def caller(self, authorization: str | None) -> Caller:
         """Whose Authorization header this is. Raises `Problem` 401 if it is nobody's."""
 
@@ -64,7 +70,7 @@ class TokenBook:
         self._seen = self._stamp()
         self._take(file.tokens())
 
-    def __len__(self) -> int:
+    def in_force(self) -> int:
         """How many tokens are in force."""
         now = self._now()
         return sum(caller.token.is_live(now) for caller in self._callers.values())
@@ -98,7 +104,7 @@ class TokenBook:
             _logger.error("the tokens stay as they were: %s", error)
         else:
             self.error = None
-            _logger.info("%s was read again: %d tokens are in force", self._file.path, len(self))
+            _logger.info("%s was read again: %d tokens are in force", self._file.path, self.in_force())
 
     def _stamp(self) -> tuple[int, int, int] | None:
         try:
@@ -132,6 +138,11 @@ class OpenBook:
             id="0000", name="anybody", sha256="0" * 64, accounts=("*",), sources=("*",), created=datetime.now(UTC)
         )
         self._anybody = Caller(token, None)
+        self.error: str | None = None
+
+    def in_force(self) -> int:
+        """None; none is needed."""
+        return 0
 
     def caller(self, authorization: str | None) -> Caller:  # noqa: ARG002  (the interface's)
         """Anybody."""

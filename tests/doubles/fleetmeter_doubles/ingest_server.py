@@ -124,7 +124,7 @@ def ingest_server(
     settings = IngestSettings.of(**limits)
     source = connect or (broker or FakeBroker()).connect
     delivery = Delivery(topic, settings.client({}).librdkafka(bootstrap), connect=source)
-    service = IngestService(settings, book or OpenBook(), delivery, new_judge or judges()[0])
+    service = IngestService(settings, OpenBook() if book is None else book, delivery, new_judge or judges()[0])
     started: list[str | BaseException] = []
     ready, loop = threading.Event(), asyncio.new_event_loop()
     ended = asyncio.Event()

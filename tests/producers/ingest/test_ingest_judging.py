@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 
 import pytest
 from contract_vectors import VECTORS
@@ -10,7 +11,8 @@ from contract_vectors.vector import APPEND_TIME_US, Refusal, Vector
 from fleetmeter_doubles.ingest_server import judges
 from fleetmeter_jobs.settings import Settings
 from fleetmeter_producers.ingest.array import BLANKS
-from fleetmeter_producers.ingest.judging import NewJudge
+from fleetmeter_producers.ingest.judging import Judge
+from fleetmeter_reference.aggregator import Limits
 from fleetmeter_schemas.reasons import Reason
 
 ARROW = b"\xff\xff\xff\xff"
@@ -34,7 +36,7 @@ def test_a_judge_refuses_what_the_contract_refuses(which: int) -> None:
     for vector in vectors:
         (outcome,) = vector.outcomes
         text = (vector.record or b"").strip(BLANKS).replace(b"\n", b"\r")
-        found = judge_for(vector, which)().judge([text], APPEND_TIME_US)
+        found = judge_for(vector.limits, which).judge([text], APPEND_TIME_US)
         expected = [(outcome.code, outcome.field)] if isinstance(outcome, Refusal) else []
         if [(refusal.reason.code, refusal.field) for refusal in found] != expected:
             wrong.append((vector.name, expected, found))
@@ -42,15 +44,15 @@ def test_a_judge_refuses_what_the_contract_refuses(which: int) -> None:
     assert [name for name, *_ in wrong] == [[], ["very deep and unclosed"]][which]
 
 
-def judge_for(vector: Vector, which: int) -> NewJudge:
-    limits = vector.limits
+@cache
+def judge_for(limits: Limits, which: int) -> Judge:
     settings = {
         "horizon_days": limits.horizon_us // 86_400_000_000,
         "future_limit_s": limits.future_us // 1_000_000,
         "event_limit_bytes": limits.event_limit_bytes,  # smaller than settings may be, in some
         "label_keys": limits.label_keys,
     }
-    return judges(Settings.load().model_copy(update=settings))[which]
+    return judges(Settings.load().model_copy(update=settings))[which]()
 
 
 @pytest.mark.parametrize("which", [0, 1], ids=["native", "plain"])

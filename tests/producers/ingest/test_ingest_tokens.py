@@ -138,7 +138,7 @@ def test_a_file_that_breaks_changes_nothing_until_it_is_mended(token_file: Token
     token_file.path.write_bytes(good)
     book.refresh()
     assert not book.error
-    assert len(book) == 1
+    assert book.in_force() == 1
 
 
 def test_a_change_keeps_the_allowance_of_the_others(token_file: TokenFile) -> None:
@@ -147,7 +147,7 @@ def test_a_change_keeps_the_allowance_of_the_others(token_file: TokenFile) -> No
     before = book.caller(f"Bearer {text}")
     token_file.add("b", accounts=["*"], sources=["*"])
     book.refresh()
-    assert len(book) == 2
+    assert book.in_force() == 2
     assert book.caller(f"Bearer {text}") is before
 
 
