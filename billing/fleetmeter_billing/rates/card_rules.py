@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from fleetmeter_billing.rates.broken_rules import broken, choices
 from fleetmeter_billing.rates.meter import Meter
-from fleetmeter_billing.rates.price import Price
+from fleetmeter_billing.rates.price import Price, allows_included
 from fleetmeter_billing.rates.price_models import (
     Bundle,
     Credits,
@@ -139,6 +139,9 @@ def check_plans(card: RateCard) -> None:
             if price not in has:
                 sentence = f"{price!r} is no price of this plan: {choices(has)}"
                 raise broken("unknown_price", sentence, "plans", name, "included", price)
+            if not allows_included(kind := card.prices[price].model.type):
+                sentence = f"{price} is a {kind} price, which has no allowance"
+                raise broken("not_for_model", sentence, "plans", name, "included", price)
 
 
 def check_experiments(card: RateCard) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -19,10 +19,25 @@ from fleetmeter_billing.rates.price_models import (
 )
 
 Share = Literal["days", "none"]
-METERLESS = ("flat", "bundle")
+_METERLESS: Final = ("flat", "bundle")
 """Models that may go without the price's own meter."""
-QUANTITY_MODELS = ("unit", "graduated", "volume", "package")
-"""Models in which rules may price a request otherwise, and multipliers weigh quantities."""
+_FIXED: Final = ("flat", "seat", "capacity")
+_WHOLE: Final = (*_FIXED, "outcome", "credits", "bundle")
+_NOT_FOR: Final = {
+    "included": ("flat", "capacity"),
+    "per": (*_FIXED, "package", "percentage", "graduated_percentage", "credits"),
+    "lines_by": _WHOLE,
+    "multipliers": _WHOLE,
+    "rules": (*_WHOLE, "percentage", "graduated_percentage", "hybrid", "matrix_units"),
+}
+"""Fields that some models would not look at; there they are refused, since whoever wrote them meant something."""
+_RESERVED: Final = ("iterations", "minimum", "maximum", "overage", "trial")
+"""Parts that lines of a price have besides rules."""
+
+
+def allows_included(model: str) -> bool:
+    """Whether a model of that type has an allowance."""
+    return model not in _NOT_FOR["included"]
 
 
 class Multiplier(CardPart):
@@ -42,6 +57,13 @@ class Rule(CardPart):
     label: str = ""
     when: Annotated[Filter, Field(min_length=1)]
     model: Annotated[Unit | Graduated | Volume | Package, Field(discriminator="type")]
+
+    @field_validator("name")
+    @classmethod
+    def _not_reserved(cls, name: str) -> str:
+        if name in _RESERVED:
+            raise broken("reserved_name", f"{name!r} names a line of its own: call the rule something else")
+        return name
 
 
 class Proration(CardPart):
@@ -88,14 +110,15 @@ class Price(CardPart):
     @model_validator(mode="after")
     def _check(self) -> Self:
         kind = self.model.type
-        if self.meter is None and kind not in METERLESS:
+        if self.meter is None and kind not in _METERLESS:
             raise broken("meter_missing", f"a {kind} price needs a meter", "model")
         if self.meter is not None and kind == "bundle":
             raise broken("meter_missing", "a bundle has meters in its parts, and none of its own", "meter")
         if kind == "flat" and self.model.when_used and self.meter is None:  # type: ignore[union-attr]
             raise broken("meter_missing", "when_used needs a meter to see usage", "model")
-        if self.rules and kind not in QUANTITY_MODELS:
-            raise broken("not_for_model", f"rules are for unit, graduated, volume and package, not for {kind}", "rules")
+        for field, models in _NOT_FOR.items():
+            if kind in models and getattr(self, field) != type(self).model_fields[field].default:
+                raise broken("not_for_model", f"`{field}` has no meaning for a {kind} price: leave it out", field)
         if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
             raise broken("minimum_above_maximum", f"minimum {self.minimum} is above maximum {self.maximum}", "minimum")
         return self

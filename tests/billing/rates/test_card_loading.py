@@ -108,6 +108,14 @@ HYBRID = f"model: {{type: hybrid, amount: 1, iterations: {{meter: asked, amount:
         ("meter: out, model: {type: matrix_units, amount: 1, gflop_per_unit: 1}", "meter", "matrix_measure"),
         ("meter: out, model: {type: credits, rates: [{since: 2026-11-01, credits: 1}]}", "model", "credits_missing"),
         ("meter: out, model: {type: seat}", "model", "one_amount"),
+        ("included: 5, model: {type: flat, amount: 1}", "included", "not_for_model"),
+        ("meter: out, per: 1000, model: {type: package, size: 5, amount: 1}", "per", "not_for_model"),
+        ("meter: out, lines_by: [model], model: {type: seat, amount: 1}", "lines_by", "not_for_model"),
+        (
+            f"meter: out, rules: [{{name: minimum, when: {{model: x}}, {UNIT}}}], {UNIT}",
+            "rules[0].name",
+            "reserved_name",
+        ),
         (f"meter: out, {HYBRID}", "model.iterations.cap.per_request.20-30", "cap_inside_band"),
         (
             f"meter: out, rules: [{{name: a, when: {{region: x}}, {UNIT}}}], {UNIT}",
@@ -126,6 +134,11 @@ def test_values_in_another_currency_cannot_be_summed() -> None:
         "currency: EUR}", "currency: USD}"
     )
     assert problems(text) == [(21, "prices.more.meter", "value_currency")]
+
+
+def test_a_plan_cannot_include_what_has_no_allowance() -> None:
+    text = price("{label: M, model: {type: flat, amount: 1}}").replace("{prices: [output]}", "{included: {more: 1}}")
+    assert problems(text) == [(23, "plans.pro.included.more", "not_for_model")]
 
 
 def test_all_problems_come_at_once() -> None:
