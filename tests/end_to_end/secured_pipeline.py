@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from fleetmeter_doubles.commands import run_command
 from fleetmeter_doubles.secured_kafka import PASSWORD
 from fleetmeter_doubles.worker_processes import Pipeline
 from fleetmeter_producers import ClientSettings, UsageClient
@@ -44,24 +42,15 @@ class Secured:
 
     def command(self, *arguments: str, **settings: object) -> tuple[int, str, str]:
         """Exit code and output of a command."""
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("FLEETMETER_")}
         given = {
             **self.settings,
             "topic": self.pipeline.topic,
             "clickhouse_database": self.pipeline.database,
             **settings,
         }
-        done = subprocess.run(
-            [sys.executable, "-m", "fleetmeter_jobs.cli", *arguments],
-            env=environment | {f"FLEETMETER_{name.upper()}": str(value) for name, value in given.items()},
-            cwd=self.pipeline.folder,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert PASSWORD not in done.stdout + done.stderr
-        return done.returncode, done.stdout, done.stderr
+        ended = run_command(*arguments, folder=self.pipeline.folder, **given)
+        assert PASSWORD not in ended.out + ended.err
+        return ended.code, ended.out, ended.err
 
     def json_of(self, *arguments: str, **settings: object) -> Any:
         """What a command that did its work printed."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -51,16 +51,21 @@ class GoldenRun:
 
     def committed(self) -> int:
         """Offsets in the ledger."""
-        with self.pipeline.client() as client:
-            return int(client.query("SELECT sum(offsets_counted) FROM ingest_positions").result_rows[0][0])
+        return int(self.pipeline.rows("SELECT sum(offsets_counted) FROM ingest_positions")[0][0])
 
     def finish(self, workers: list[WorkerProcess]) -> None:
         """The rest of the input, until all is counted and no minute waits any more; then the workers end."""
         self.send()
         eventually(lambda: self.committed() == self.sent, "all is counted")
-        eventually(lambda: '"complete":false' not in self.export()["completeness"], "every hour is complete")
+        eventually(self._complete, "every hour is complete")
         for worker in workers:
             assert worker.end(signal.SIGTERM) == 0, worker.log.read_text()
+
+    def _complete(self) -> bool:
+        ((watermark, last),) = self.pipeline.rows(
+            "SELECT (SELECT min(topic_watermark) FROM usage_completeness), max(minute) FROM usage_minutes"
+        )
+        return bool(watermark >= last.replace(minute=0) + timedelta(hours=1))
 
     def check(self) -> None:
         """The export is the recorded one, byte for byte."""
@@ -94,10 +99,8 @@ def start(kafka: RunningKafka, clickhouse: RunningClickHouse, tmp_path: Path) ->
         yield run
 
 
-@pytest.mark.parametrize(
-    ("format_", "partitions"),
-    [("json", 1), ("array", 1), ("ndjson", 1), ("arrow", 1), ("array", 2), ("arrow", 2), ("json", 4), ("ndjson", 4)],
-)
+# Neither knows of the other: every format once, and every number of partitions.
+@pytest.mark.parametrize(("format_", "partitions"), [("json", 1), ("array", 2), ("ndjson", 4), ("arrow", 1)])
 def test_straight_through(start: Start, format_: Format, partitions: int) -> None:
     run = start(partitions, format_)
     run.send()
@@ -105,7 +108,7 @@ def test_straight_through(start: Start, format_: Format, partitions: int) -> Non
     run.check()
 
 
-@pytest.mark.parametrize(("format_", "partitions"), [("json", 1), ("array", 2), ("ndjson", 1), ("arrow", 4)])
+@pytest.mark.parametrize(("format_", "partitions"), [("ndjson", 1), ("arrow", 4)])
 def test_killed_and_resumed(start: Start, format_: Format, partitions: int) -> None:
     """Each kill comes after a commit, and while counted events wait in memory for theirs."""
     run = start(partitions, format_)
@@ -117,6 +120,7 @@ def test_killed_and_resumed(start: Start, format_: Format, partitions: int) -> N
         eventually(lambda: worker.ready(partitions), "ready")  # noqa: B023  (waited for here)
         while run.committed() <= before or not _pending(worker):
             assert run.send(3), "the input ended before the worker could be killed in the middle of it"
+            eventually(lambda: _read(worker) == run.sent, "it has read that")  # noqa: B023  (waited for here)
         assert worker.end(signal.SIGKILL) == -signal.SIGKILL
     run.finish([run.start_worker()])
     run.check()
@@ -134,3 +138,9 @@ def test_two_workers_share_the_partitions(start: Start) -> None:
 def _pending(worker: WorkerProcess) -> int:
     """Events that the worker has counted and not committed."""
     return sum(one["pending_events"] for one in worker.health()["partitions"].values())
+
+
+def _read(worker: WorkerProcess) -> int:
+    """Offsets that the worker has fetched and taken in."""
+    partitions = worker.health()["partitions"].values()
+    return -1 if any(one["inbox_bytes"] for one in partitions) else sum(one["log_end"] or 0 for one in partitions)

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -15,6 +12,7 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Producer
+from fleetmeter_doubles.commands import run_command
 from fleetmeter_doubles.worker_processes import Pipeline, eventually, new_pipeline
 from fleetmeter_local import RunningClickHouse, RunningKafka
 from fleetmeter_sql import TableOptions, migrate
@@ -58,26 +56,19 @@ def _outcome(name: str) -> bytes:
 
 def command(pipeline: Pipeline, *arguments: str) -> tuple[int, Any]:
     """Exit code and JSON of a command."""
-    own = {name: value for name, value in os.environ.items() if not name.startswith("FLEETMETER_")}
-    settings = {
-        "KAFKA_BOOTSTRAP": pipeline.kafka.bootstrap,
-        "TOPIC": pipeline.topic,
-        "CLICKHOUSE_URL": pipeline.clickhouse.url,
-        "CLICKHOUSE_USER": pipeline.clickhouse.user,
-        "CLICKHOUSE_PASSWORD": pipeline.clickhouse.password,
-        "CLICKHOUSE_DATABASE": pipeline.database,
-    }
-    done = subprocess.run(
-        [sys.executable, "-m", "fleetmeter_jobs.cli", *arguments, "--json"],
-        env=own | {f"FLEETMETER_{name}": value for name, value in settings.items()},
-        cwd=pipeline.folder,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
+    ended = run_command(
+        *arguments,
+        "--json",
+        folder=pipeline.folder,
+        kafka_bootstrap=pipeline.kafka.bootstrap,
+        topic=pipeline.topic,
+        clickhouse_url=pipeline.clickhouse.url,
+        clickhouse_user=pipeline.clickhouse.user,
+        clickhouse_password=pipeline.clickhouse.password,
+        clickhouse_database=pipeline.database,
     )
-    assert done.stdout, done.stderr
-    return done.returncode, json.loads(done.stdout)
+    assert ended.out, ended.err
+    return ended.code, ended.json
 
 
 def problems(pipeline: Pipeline, *only: str) -> list[str]:

@@ -3,12 +3,9 @@ names both sides, the others go on, the command that it names sets it going, and
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,6 +15,7 @@ import pytest
 from confluent_kafka import KafkaException
 from confluent_kafka import TopicPartition as Place
 from confluent_kafka.admin import AdminClient, NewTopic
+from fleetmeter_doubles.commands import run_command
 from fleetmeter_doubles.worker_processes import Pipeline, WorkerProcess, eventually, new_pipeline
 from fleetmeter_jobs.cli.kafka import log_ends
 from fleetmeter_jobs.ledger import ClickHouseStore
@@ -60,17 +58,8 @@ def settings_of(pipeline: Pipeline) -> dict[str, str]:
 
 def positions(pipeline: Pipeline, *arguments: str) -> tuple[int, Any]:
     """Exit code and JSON of `fleetmeter positions`."""
-    own = {name: value for name, value in os.environ.items() if not name.startswith("FLEETMETER_")}
-    done = subprocess.run(
-        [sys.executable, "-m", "fleetmeter_jobs.cli", "positions", *arguments, "--json"],
-        env=own | {f"FLEETMETER_{name.upper()}": value for name, value in settings_of(pipeline).items()},
-        cwd=pipeline.folder,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    return done.returncode, json.loads(done.stdout if done.stdout else done.stderr)
+    ended = run_command("positions", *arguments, "--json", folder=pipeline.folder, **settings_of(pipeline))
+    return ended.code, ended.json
 
 
 def named_command(worker: WorkerProcess, partition: int) -> list[str]:

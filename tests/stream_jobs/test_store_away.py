@@ -100,7 +100,7 @@ def test_a_store_that_takes_everything_and_says_nothing(pipeline: Pipeline, prox
 
 def test_a_start_says_what_it_waits_for(pipeline: Pipeline, proxy: StoreProxy) -> None:
     proxy.trouble = lambda _statement: PASSING["grant taken"]
-    worker = pipeline.start_worker()
+    worker = pipeline.start_worker(proves=True)
     eventually(lambda: "worker_grants.sql" in str(worker.health().get("error")), "health says why")
     assert worker.health()["state"] == "starting"
     assert 'fleetmeter_worker_state{state="waiting"} 1.0' in worker.get("/metrics")[1]

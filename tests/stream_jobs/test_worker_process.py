@@ -157,7 +157,7 @@ def test_an_end_while_clickhouse_is_away_is_in_time_or_at_once_and_loses_nothing
     assert long.end(signal.SIGTERM) == 128 + signal.SIGTERM
     assert short.end(signal.SIGTERM) == 3
     assert "the last commit is not confirmed" in short.log.read_text()
-    waiting = pipeline.start_worker()
+    waiting = pipeline.start_worker(proves=True)
     eventually(lambda: "waiting: " in waiting.log.read_text(), "waits for ClickHouse before it begins")
     assert waiting.end(signal.SIGTERM) == 0, waiting.log.read_text()
     store.restart()
