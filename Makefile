@@ -18,8 +18,10 @@ DEPENDENCIES_READY := $(VENV)/.dependencies-installed
 BUILD_READY := $(VENV)/.fleetmeter-built
 LITELLM := .litellm
 LITELLM_READY := $(LITELLM)/.installed
+FOCUS := .focus
+FOCUS_READY := $(FOCUS)/.installed
 
-.PHONY: demo test test-litellm test-installs check format bench chaos chaos-deterministic setup lock clean help
+.PHONY: demo test test-litellm test-focus test-installs check format bench chaos chaos-deterministic setup lock clean help
 
 demo: setup engines ## Simulate a fleet, count its events exactly, and show the reconciliation (about a minute)
 	@$(VENV)/bin/fleetmeter demo
@@ -62,15 +64,21 @@ test-litellm: setup engines $(LITELLM_READY) ## Test the LiteLLM callback, and o
 test-installs: setup ## Install the producer alone with each Python, and let it work (PYTHONS="python3.12 /opt/py313/bin/python")
 	@$(VENV_PYTHON) tests/installs/run.py $(or $(PYTHONS),python3.11 python3.12 python3.13)
 
+# The validator needs Python 3.12 and a numpy of its own: it is a program in an environment of its own, pinned by hash.
+test-focus: setup $(FOCUS_READY) ## Check invoices exported as FOCUS rows with the specification's public validator
+	@$(VENV_PYTHON) -m pytest tests/billing/invoices/test_focus_validator.py tests/billing/invoices/test_focus_rows.py $(ARGS)
+
 lock: ## Pin the dependencies again (needs uv: pipx install uv)
 	@command -v uv >/dev/null || { echo "make lock needs uv. Get it with: pipx install uv" >&2; exit 1; }
 	@uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --custom-compile-command "make lock" \
 		--python-version 3.11 --extra dev pyproject.toml -o requirements/dev.lock $(ARGS)
 	@uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --custom-compile-command "make lock" \
 		--python-version 3.11 requirements/litellm.in -o requirements/litellm.lock $(ARGS)
+	@uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --custom-compile-command "make lock" \
+		--python-version 3.12 requirements/focus.in -o requirements/focus.lock $(ARGS)
 
 clean: ## Remove the environment, build products and caches (never .fleetmeter, the data of `fleetmeter up`)
-	@rm -rf $(VENV) $(LITELLM) native/target native/fleetmeter_native/_core*.so *.egg-info build dist htmlcov .coverage .coverage.* \
+	@rm -rf $(VENV) $(LITELLM) $(FOCUS) native/target native/fleetmeter_native/_core*.so *.egg-info build dist htmlcov .coverage .coverage.* \
 		.pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -97,6 +105,13 @@ $(LITELLM_READY): requirements/litellm.lock $(VENV_READY)
 	@echo "Installing litellm, pinned, into $(LITELLM) (once) ..."
 	@rm -rf $(LITELLM)
 	@$(VENV_PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --target $(LITELLM) -r requirements/litellm.lock
+	@touch $@
+
+$(FOCUS_READY): requirements/focus.lock
+	@requirements/prerequisites.sh focus >/dev/null
+	@echo "Installing the FOCUS validator, pinned, into $(FOCUS) (once) ..."
+	@"$$(requirements/prerequisites.sh focus)" -m venv --clear $(FOCUS)
+	@$(FOCUS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/focus.lock
 	@touch $@
 
 $(BUILD_READY): pyproject.toml $(NATIVE) $(DEPENDENCIES_READY)

@@ -4,6 +4,7 @@
 #
 #   prerequisites.sh python    prints a Python that is new enough
 #   prerequisites.sh build     Python, a Rust toolchain and a linker
+#   prerequisites.sh focus     prints a Python 3.12, which the FOCUS validator needs
 #   prerequisites.sh engines   something to run Kafka with: a given broker, Docker, or Java with Maven
 #
 # Exits 1 if anything is missing. `fleetmeter doctor` says more, once fleetmeter is installed.
@@ -32,6 +33,17 @@ need_python() {
 install it (Debian/Ubuntu: apt install python3-venv, macOS: brew install python@3.13), or set PYTHON=/path/to/python3."
 }
 
+need_focus_python() {
+  local name
+  for name in ${PYTHON:-} python3.12 python3 python; do
+    if "$name" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info[:2] != (3, 12))' >/dev/null 2>&1; then
+      command -v "$name"
+      return 0
+    fi
+  done
+  lacks "The FOCUS validator needs Python 3.12 with its venv module: install it, or set PYTHON=/path/to/python3.12."
+}
+
 need_rust() {
   cargo --version >/dev/null 2>&1 || lacks "The native core needs a Rust toolchain (cargo): get it from https://rustup.rs."
   command -v cc >/dev/null 2>&1 || lacks "The native core needs a C linker (cc): \
@@ -55,10 +67,11 @@ or set FLEETMETER_KAFKA_BOOTSTRAP=host:port to use a broker that runs already."
 
 case "${1:-}" in
   python) need_python && find_python ;;
+  focus) need_focus_python ;;
   build) need_python && need_rust ;;
   engines) need_kafka ;;
   *)
-    echo "usage: $0 python | build | engines" >&2
+    echo "usage: $0 python | build | focus | engines" >&2
     exit 2
     ;;
 esac

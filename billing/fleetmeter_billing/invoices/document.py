@@ -120,10 +120,10 @@ def encode(document: dict[str, Any]) -> bytes:
 
 def plain(value: Decimal) -> str:
     """A decimal without exponent and without zeros at its end: 1500000, 0.25."""
-    if value == value.to_integral_value():
-        return str(int(value))
     text = f"{value:f}"
-    return text.rstrip("0")
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return "0" if text == "-0" else text
 
 
 def _line(document: dict[str, Any]) -> InvoiceLine:

@@ -17,7 +17,14 @@ import pyarrow as pa
 
 from fleetmeter_billing.clickhouse import INSERT_SETTINGS, READ_SETTINGS, BillingClient
 from fleetmeter_billing.errors import InvoiceError, UnknownInvoiceError
-from fleetmeter_billing.invoices.document import content_hash, encode, from_document, head_document, line_document
+from fleetmeter_billing.invoices.document import (
+    content_hash,
+    encode,
+    from_document,
+    head_document,
+    line_document,
+    plain,
+)
 from fleetmeter_billing.invoices.invoice import Invoice, InvoiceLine
 
 BLOCK: Final = 1_000
@@ -158,7 +165,7 @@ def _line_row(invoice: Invoice, line: InvoiceLine, document: bytes) -> tuple[Any
         line.meter or "",
         line.card,
         line.version,
-        quantity if quantity == quantity.to_integral_value() else quantity.quantize(_TWELVE_DIGITS),
+        plain(quantity if quantity == quantity.to_integral_value() else quantity.quantize(_TWELVE_DIGITS)),
         line.unit,
         line.amount,
         invoice.currency,
@@ -167,13 +174,18 @@ def _line_row(invoice: Invoice, line: InvoiceLine, document: bytes) -> tuple[Any
 
 
 def _insert(client: BillingClient, table: str, schema: Any, rows: Sequence[tuple[Any, ...]]) -> None:
-    columns = [pa.array(values, field.type) for values, field in zip(zip(*rows, strict=True), schema, strict=True)]
+    columns = [_column(values, field.type) for values, field in zip(zip(*rows, strict=True), schema, strict=True)]
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, schema) as writer:
         writer.write_batch(pa.record_batch(columns, schema=schema))
     client.raw_insert(
         table, schema.names, insert_block=sink.getvalue().to_pybytes(), fmt="Arrow", settings=INSERT_SETTINGS
     )
+
+
+def _column(values: Sequence[Any], kind: Any) -> Any:
+    """Wide decimals come as text, which pyarrow reads fifty times as fast as Decimals."""
+    return pa.array(values, pa.string()).cast(kind) if kind == _QUANTITY else pa.array(values, kind)
 
 
 def _read(client: BillingClient, condition: str, parameters: dict[str, Any]) -> Iterator[Invoice]:

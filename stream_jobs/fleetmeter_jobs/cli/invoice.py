@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -76,6 +77,8 @@ def make_and_store(client: Any, period: str, *, quiet: bool = False) -> tuple[in
     card_of = published(client)
     with _shown(quiet=quiet) as show:
         material = read_material(client, period, card_of, show)
+        # What was read stays until the end; the garbage collector need not look through it again and again.
+        gc.freeze()
         count, total = 0, len(material.accounts)
 
         def counted() -> Iterator[Invoice]:
@@ -87,7 +90,10 @@ def make_and_store(client: Any, period: str, *, quiet: bool = False) -> tuple[in
                     show("rating and writing", count, total)
 
         show("rating and writing", 0, total)
-        written = write_invoices(client, period, counted())
+        try:
+            written = write_invoices(client, period, counted())
+        finally:
+            gc.unfreeze()
     return written, count
 
 
