@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from datetime import date, datetime
-from functools import cached_property
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -100,7 +99,7 @@ class RateCard(CardPart):
         release has other defaults."""
         return self.model_dump_json()
 
-    @cached_property
+    @property
     def content_hash(self) -> str:
         """`hash_of` the card's JSON: two cards with the same hash are the same card."""
         return hash_of(self.to_json())
@@ -129,9 +128,6 @@ class PublishedCard(BaseModel):
     published_at: datetime
     published_by: str
     content_hash: str
-
-    def __hash__(self) -> int:
-        return hash((self.content_hash, self.version))
 
 
 __all__ = [

@@ -68,9 +68,10 @@ def graduated(
     for step in steps:
         inside = quantity if step.up_to is None or step.up_to >= quantity else step.up_to
         part = inside - below
-        amount = part * step.each + step.flat
-        charges.append(TierCharge(step.up_to, part, step.shown, step.flat, amount))
-        exact += amount
+        if part or step.flat:
+            amount = part * step.each + step.flat
+            charges.append(TierCharge(step.up_to, part, step.shown, step.flat, amount))
+            exact += amount
         below = inside
         if inside == quantity and not (exclusive and step.up_to == quantity):
             break

@@ -207,3 +207,13 @@ def test_the_card_survives_its_own_json() -> None:
     text = CARD.card.to_json()
     assert type(CARD.card).model_validate_json(text) == CARD.card
     assert type(CARD.card).model_validate(json.loads(text)).content_hash == CARD.card.content_hash
+
+
+def test_a_card_that_was_copied_is_rated_as_it_is() -> None:
+    card = publish("p: {label: P, model: {type: flat, amount: 5}}")
+    segment = segment_of(card)
+    assert str(rate_segment(card, segment, [])[0].amount) == "5.00"
+    dearer = publish("p: {label: P, model: {type: flat, amount: 7}}").card
+    copy = card.model_copy(update={"card": card.card.model_copy(update={"prices": dearer.prices})})
+    assert str(rate_segment(copy, segment, [])[0].amount) == "7.00"
+    assert copy.card.content_hash == dearer.content_hash
