@@ -14,5 +14,14 @@ def cards_of(published: Iterable[PublishedCard]) -> Cards:
     for one in published:
         card = one.card
         plans = frozenset(card.plans) or frozenset({DEFAULT_PLAN})
-        found.setdefault(card.card, []).append(CardVersion(one.version, card.effective_from, card.currency, plans))
+        found.setdefault(card.card, []).append(
+            CardVersion(
+                one.version,
+                card.effective_from,
+                card.currency,
+                plans,
+                tuple(card.experiments.values()),
+                frozenset(card.cut_dates()),
+            )
+        )
     return found

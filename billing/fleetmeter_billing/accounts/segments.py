@@ -10,6 +10,8 @@ from typing import Literal
 from fleetmeter_billing.accounts.account import Account, DiscountTerms, Subscriber, Subscription
 from fleetmeter_billing.errors import AccountsError
 from fleetmeter_billing.periods.period import Period, day_begins
+from fleetmeter_billing.rates.cohorts import plan_in
+from fleetmeter_billing.rates.plan import Experiment
 from fleetmeter_billing.rates.usage import Discount, Segment
 
 
@@ -21,6 +23,9 @@ class CardVersion:
     effective_from: date
     currency: str
     plans: frozenset[str]
+    experiments: tuple[Experiment, ...] = ()
+    cut_days: frozenset[date] = frozenset()
+    """Days inside the version's life at whose midnight a rate of exchange changes: no part reaches across one."""
 
 
 Cards = Mapping[str, Sequence[CardVersion]]
@@ -83,14 +88,16 @@ def segments_of(subscriber: Subscriber, period: Period, cards: Cards) -> list[Pa
     days = {period.first, *(row.from_day for row in subscriber.subscriptions)}
     held = _terms_by_day(subscriber.subscriptions)
     for _, terms in held:
-        if terms is not None and terms.pinned is None:
-            days.update(version.effective_from for version in cards.get(terms.card, ()))
+        if terms is None:
+            continue
+        for version in cards.get(terms.card, ()):
+            days |= version.cut_days if terms.pinned is not None else {version.effective_from, *version.cut_days}
     cuts = sorted(day for day in days if period.first <= day < period.after)
     found: list[tuple[date, Terms | None]] = []
     for day in cuts:
         terms = _terms_on(held, day)
         resolved = None if terms is None else _resolved(account, terms, day, cards)
-        if not found or found[-1][1] != resolved:
+        if not found or found[-1][1] != resolved or _is_cut(resolved, day, cards):
             found.append((day, resolved))
     ends = [day for day, _ in found[1:]] + [period.after]
     return [
@@ -104,6 +111,13 @@ def segments_of(subscriber: Subscriber, period: Period, cards: Cards) -> list[Pa
         )
         for (first, terms), after in zip(found, ends, strict=True)
     ]
+
+
+def _is_cut(terms: Terms | None, day: date, cards: Cards) -> bool:
+    """Whether a part must end before `day` though the terms stay as they are."""
+    if terms is None:
+        return False
+    return any(one.version == terms.version and day in one.cut_days for one in cards.get(terms.card, ()))
 
 
 def _terms_by_day(rows: Sequence[Subscription]) -> list[tuple[date, Terms | None]]:
@@ -146,7 +160,8 @@ def _terms_on(held: Sequence[tuple[date, Terms | None]], day: date) -> Terms | N
 
 
 def _resolved(account: Account, terms: Terms, day: date, cards: Cards) -> Terms:
-    """The terms with the card version that holds on `day`: the pinned one, else the newest that is effective."""
+    """The terms with the card version that holds on `day`: the pinned one, else the newest that is effective. The plan
+    is that of the account's arm, where an experiment of that version is on the one that was subscribed to."""
     who = f"account {account.account!r} on {day}"
     versions = cards.get(terms.card, ())
     if terms.pinned is not None:
@@ -168,4 +183,5 @@ def _resolved(account: Account, terms: Terms, day: date, cards: Cards) -> Terms:
             f"{who}: it pays in {account.currency}, but version {version.version} of {terms.card!r} is in "
             f"{version.currency}"
         )
-    return replace(terms, version=version.version)
+    plan = plan_in(version.experiments, terms.plan, account.account)
+    return replace(terms, version=version.version, plan=plan)

@@ -145,8 +145,12 @@ def check_plans(card: RateCard) -> None:
 
 
 def check_experiments(card: RateCard) -> None:
-    """Raises the error of the first experiment that names a plan that is not there."""
+    """Raises the error of the first experiment that names a plan that is not there, or shares its plan with another."""
+    on: dict[str, str] = {}
     for name, experiment in card.experiments.items():
+        if (other := on.setdefault(experiment.on, name)) != name:
+            sentence = f"{other} is on plan {experiment.on} already: an account is in one experiment, not in two"
+            raise broken("one_experiment_a_plan", sentence, "experiments", name, "on")
         named: list[tuple[tuple[str, ...], str]] = [(("on",), experiment.on)]
         named += [(("arms", arm, "plan"), given.plan) for arm, given in experiment.arms.items()]
         for path, plan in named:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from fleetmeter_billing.accounts.account import Account, Subscriber, Subscription
 from fleetmeter_billing.accounts.segments import Part, segments_of
 from fleetmeter_billing.errors import AccountsError
+from fleetmeter_billing.rates.plan import Experiment
 from fleetmeter_doubles.counted_usage import card_version
 from hypothesis import given
 from hypothesis import strategies as st
@@ -167,3 +169,34 @@ def _parts(history: list[dict[str, Any]], zone: str, kind: tuple[str, int, str])
     period = account.rule.named(period_name)
     assert period is not None
     return segments_of(subscriber, period, CARDS)
+
+
+def test_a_part_ends_where_a_rate_of_exchange_changes() -> None:
+    cut = replace(CARDS["other"][0], cut_days=frozenset({date(2026, 11, 6)}))
+    subscriber = Subscriber(
+        account=Account(account="acme", currency="EUR"),
+        subscriptions=(Subscription.model_validate(active("2026-01-01", card="other")),),
+    )
+    period = subscriber.account.rule.named("2026-11")
+    assert period is not None
+    found = segments_of(subscriber, period, {"other": [cut]})
+    assert shown(found) == [(1, 5, "other", 7, "team"), (6, 25, "other", 7, "team")]
+
+
+def test_an_experiment_on_the_plan_gives_the_plan_of_the_accounts_arm() -> None:
+    """acme falls into the upper half of the hash's range (see test_cohorts), which is that of the later name."""
+    arms = {"a": {"weight": 1, "plan": "team"}, "b": {"weight": 1, "plan": "business"}}
+    experiment = Experiment.model_validate({"salt": "autumn", "on": "team", "arms": arms})
+    first, second, third = CARDS["fleet"]
+    subscriber = Subscriber(
+        account=Account(account="acme", currency="EUR"),
+        subscriptions=(Subscription.model_validate(active("2026-01-01")),),
+    )
+    period = subscriber.account.rule.named("2026-11")
+    assert period is not None
+    found = segments_of(subscriber, period, {"fleet": [first, replace(second, experiments=(experiment,)), third]})
+    assert shown(found) == [
+        (1, 10, "fleet", 1, "team"),
+        (11, 10, "fleet", 2, "business"),
+        (21, 10, "fleet", 3, "team"),
+    ]
