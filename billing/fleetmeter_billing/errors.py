@@ -15,7 +15,9 @@
     ├── OutcomeUnknownError        clickhouse retryable: no answer, so whether it took effect is not known
     ├── LogDamagedError            internal   a log of closes, or publications, is not as fleetmeter writes it
     ├── InvoiceError               internal   an invoice does not add up, or is not the one that was issued
-    └── UnknownInvoiceError        input      no such invoice, or no such line of it
+    ├── UnknownInvoiceError        input      no such invoice, or no such line of it
+    ├── ComparisonError            input      things that can't be compared: plans, currencies, periods
+    └── CostsError                 input      a file of costs that says something that it may not
 
 `domain` is one of `input`, `clickhouse`, `internal`: where to look. `retryable` means that trying again, with nothing
 changed, may succeed.
@@ -118,5 +120,17 @@ class InvoiceError(BillingError):
 
 class UnknownInvoiceError(BillingError):
     """An invoice, or a line of one, that does not exist."""
+
+    domain: ClassVar[Domain] = "input"
+
+
+class ComparisonError(BillingError):
+    """Bills or margins that can't be compared: a plan that the other card lacks, another currency, no such traffic."""
+
+    domain: ClassVar[Domain] = "input"
+
+
+class CostsError(BillingError):
+    """A file of costs that says something that it may not; nothing was calculated from it."""
 
     domain: ClassVar[Domain] = "input"

@@ -73,6 +73,10 @@ class Scope:
         self._accounts = _matcher(token.accounts)
         self._known: dict[tuple[str, str], str | None] = {}
 
+    def allows_account(self, account: str) -> bool:
+        """Whether the token is for this account, whatever the source."""
+        return self._accounts.fullmatch(account) is not None
+
     def forbidden(self, source: str, account: str) -> str | None:
         """The attribute that the token does not allow: `source`, `subject`, or None."""
         pair = (source, account)

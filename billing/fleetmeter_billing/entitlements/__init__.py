@@ -1,0 +1,1 @@
+"""What plans allow (models, cloud fallbacks, features, seats, devices), and what happened that they did not allow."""
