@@ -6,10 +6,12 @@ import getpass
 import json
 import sys
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from fleetmeter_billing.decide.publish_guard import ChangeLimits, guard
 from fleetmeter_billing.examples import example_names, example_text
 from fleetmeter_billing.rates.card import PublishedCard, RateCard
 from fleetmeter_billing.rates.difference import differences
@@ -23,10 +25,13 @@ from fleetmeter_jobs.cli.app import command_app
 from fleetmeter_jobs.cli.clickhouse import connect
 from fleetmeter_jobs.cli.exits import CommandError, Exit
 from fleetmeter_jobs.cli.options import DataDir, Given, Json, settings_of_stack
-from fleetmeter_jobs.cli.output import console, print_json, print_table
+from fleetmeter_jobs.cli.output import console, notes, print_json, print_table
+from fleetmeter_jobs.cli.rates_simulate import simulate_card
 
-app = command_app(help="Check, publish, list and compare rate cards.")
+app = command_app(help="Check, publish, list, compare and try rate cards.")
+app.command("simulate")(simulate_card)
 
+_LIMITS = ChangeLimits()
 CardFile = Annotated[Path, typer.Argument(metavar="FILE", help="The rate card, in YAML.", dir_okay=False)]
 CardName = Annotated[str, typer.Argument(metavar="CARD", help="Name of a published card.")]
 Version = Annotated[int | None, typer.Option("--version", min=1, help="A version; without, the newest.")]
@@ -67,13 +72,23 @@ def publish_card(
     backdated: Annotated[
         bool, typer.Option("--backdated", help="The version holds from a past day: usage not yet billed is repriced.")
     ] = False,
+    accept: Annotated[
+        bool, typer.Option("--accept", help="Publish though bills change by more than the limits below.")
+    ] = False,
+    total_limit: Annotated[
+        Decimal, typer.Option("--total-limit", parser=Decimal, help="Percent by which all bills may change.")
+    ] = _LIMITS.total_percent,
+    account_limit: Annotated[
+        Decimal, typer.Option("--account-limit", parser=Decimal, help="Percent by which one account's may change.")
+    ] = _LIMITS.account_percent,
     as_json: Json = False,
     data_dir: DataDir = None,
     setting: Given = None,
 ) -> None:
     """Publish a rate card as the next version of its name. A version never changes, so check it first.
 
-    What the newest version says already is not published again.
+    What the newest version says already is not published again. Before it is published the newest closed period is
+    rated by both versions; a change beyond the limits is refused without --accept.
 
     Example: fleetmeter rates publish prices.yaml --reason "Cheaper parallel tokens"
     """
@@ -82,7 +97,8 @@ def publish_card(
     settings = settings_of_stack(data_dir, setting)
     with connect(settings, database=settings.clickhouse_database) as client:
         publisher = Publisher(by or getpass.getuser(), reason)
-        publication = publish(client, card, publisher, source=text, backdated=backdated)
+        review = None if accept else guard(client, ChangeLimits(total_limit, account_limit), tell=_note)
+        publication = publish(client, card, publisher, source=text, backdated=backdated, review=review)
     published = publication.published
     if as_json:
         print_json({**_row(published), "is_new": publication.is_new})
@@ -209,6 +225,10 @@ def example(
         print_json(parse_card(text, source=name).model_dump(mode="json"))
     else:
         sys.stdout.write(text)
+
+
+def _note(sentence: str) -> None:
+    notes.print(sentence, markup=False)
 
 
 def _version(client: Any, card: str, version: int | None) -> PublishedCard:

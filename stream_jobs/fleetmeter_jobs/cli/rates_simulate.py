@@ -1,0 +1,131 @@
+"""`fleetmeter rates simulate`: a closed period under another rate card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from fleetmeter_billing.decide.priced_period import as_billed, read_closed
+from fleetmeter_billing.decide.publish_guard import draft_of
+from fleetmeter_billing.decide.simulation import Change, Effect, instead_of, simulate
+from fleetmeter_billing.rates.card import PublishedCard
+from fleetmeter_billing.rates.loading import load_card
+from rich.text import Text
+
+from fleetmeter_jobs.cli.billing_books import PublishedCards, read_cards
+from fleetmeter_jobs.cli.clickhouse import connect
+from fleetmeter_jobs.cli.exits import CommandError
+from fleetmeter_jobs.cli.options import DataDir, Given, Json, settings_of_stack
+from fleetmeter_jobs.cli.output import console, print_json, print_table, progress
+
+
+def simulate_card(
+    card: Annotated[str, typer.Argument(metavar="CARD", help="A file (YAML), or the name of a published card.")],
+    period: Annotated[str, typer.Option("--period", help="A closed billing period, such as 2026-11.")],
+    version: Annotated[
+        int | None, typer.Option("--version", min=1, help="Of the published card; without, the newest.")
+    ] = None,
+    against: Annotated[
+        int | None,
+        typer.Option("--against", min=1, help="Compare with this version of the card; without, with what was billed."),
+    ] = None,
+    of_card: Annotated[
+        str | None,
+        typer.Option("--instead-of", metavar="CARD", help="Whose customers: of this card, or * (default: of CARD)."),
+    ] = None,
+    plan: Annotated[
+        list[str] | None, typer.Option("--plan", metavar="OLD=NEW", help="Which plan follows a plan. Repeatable.")
+    ] = None,
+    account: Annotated[list[str] | None, typer.Option("--account", help="Only this account. Repeatable.")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Winners and losers to print; --json has all.")] = 10,
+    as_json: Json = False,
+    data_dir: DataDir = None,
+    setting: Given = None,
+) -> None:
+    """Rate a closed period by another card, and show who would pay less, who more, and the total. Nothing is changed.
+
+    The card is taken as if it had held for the whole period. Late usage that was frozen since is in it.
+
+    Example: fleetmeter rates simulate prices.yaml --period 2026-11 --plan team=business
+    """
+    plans = dict(_pair(text) for text in plan or [])
+    settings = settings_of_stack(data_dir, setting)
+    with connect(settings, database=settings.clickhouse_database) as client, progress(quiet=as_json) as shown:
+        shown.add_task("rating", detail=period, total=None)
+        cards = read_cards(client)
+        after = _card(card, version, cards)
+        name = of_card or after.card.card
+        closed = read_closed(client, period, account or ())
+        before = as_billed(cards.card_of)
+        if against is not None:
+            before = instead_of(name, cards.card_of(after.card.card, against), plans)
+        effects = simulate(client, closed, before, instead_of(name, after, plans))
+    if as_json:
+        print_json({"period": period, "card": after.card.card, "effects": [_as_dict(one) for one in effects]})
+        return
+    for effect in effects:
+        _print(effect, limit)
+
+
+def _card(name: str, version: int | None, cards: PublishedCards) -> PublishedCard:
+    if not (name.endswith((".yaml", ".yml")) or "/" in name):
+        return cards.newest(name) if version is None else cards.card_of(name, version)
+    if version is not None:
+        raise CommandError("--version is for a published card, and a file was given.")
+    draft = load_card(Path(name))
+    newest = max((one.version for one in cards.all if one.card.card == draft.card), default=0)
+    return draft_of(draft, newest + 1)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    old, equals, new = text.partition("=")
+    if not equals:
+        raise CommandError(f"--plan {text!r} is not OLD=NEW, such as team=business.")
+    return old.strip(), new.strip()
+
+
+def _print(effect: Effect, limit: int) -> None:
+    columns = ("account", "before", "after", "difference", "percent")
+    for title, changes in (("Pay less", effect.winners), ("Pay more", effect.losers)):
+        if changes:
+            more = f" (the first {limit} of {len(changes):,})" if len(changes) > limit else ""
+            print_table(columns, [_row(one) for one in changes[:limit]], title=f"{title}{more}, in {effect.currency}")
+    print_table(("price", *columns[1:]), [_row(one) for one in effect.prices], title="By price")
+    total = effect.total
+    percent = "" if total.percent is None else f", {total.percent:+.2f} %"
+    console.print(
+        Text(
+            f"{len(effect.accounts):,} accounts: {len(effect.winners):,} pay less, {len(effect.losers):,} pay more. "
+            f"All together {total.before:,f} to {total.after:,f} {effect.currency} "
+            f"({total.difference:+,f}{percent}).",
+            "bold",
+        )
+    )
+
+
+def _row(change: Change) -> tuple[object, ...]:
+    percent = "-" if change.percent is None else f"{change.percent:+.2f} %"
+    return change.name, f"{change.before:,f}", f"{change.after:,f}", f"{change.difference:+,f}", percent
+
+
+def _as_dict(effect: Effect) -> dict[str, Any]:
+    return {
+        "currency": effect.currency,
+        "total": _change(effect.total),
+        "winners": [_change(one) for one in effect.winners],
+        "losers": [_change(one) for one in effect.losers],
+        "unchanged": sum(not one.difference for one in effect.accounts),
+        "prices": [_change(one) for one in effect.prices],
+    }
+
+
+def _change(change: Change) -> dict[str, Any]:
+    percent = None if change.percent is None else round(change.percent, 4)
+    return {
+        "name": change.name,
+        "before": change.before,
+        "after": change.after,
+        "difference": change.difference,
+        "percent": percent,
+    }
