@@ -33,6 +33,15 @@ def test_check_says_what_a_card_has(fleetmeter: Callable[..., Any], file: Path) 
     assert "fleet in EUR from 2099-01-01: 1 price, 1 meter, 1 plan." in ran.out.replace("\n", " ")
 
 
+def test_check_remarks_where_a_bill_falls(fleetmeter: Callable[..., Any], file: Path) -> None:
+    volume = "{type: volume, tiers: [{up_to: 10, amount: 2}, {amount: 1}]}"
+    file.write_text(GOOD.replace("{type: unit, amount: 0.25}", volume), encoding="utf-8")
+    ran = fleetmeter("rates", "check", str(file), "--json")
+    assert ran.code == 0
+    assert [one["path"] for one in ran.json[0]["remarks"]] == ["prices.p.model.tiers[0]"]
+    assert "from 20 to 10 EUR" in fleetmeter("rates", "check", str(file)).out
+
+
 def test_check_names_lines_and_rules(fleetmeter: Callable[..., Any], file: Path) -> None:
     file.write_text(GOOD.replace("0.25", "-1").replace("requests}", "request}"), encoding="utf-8")
     ran = fleetmeter("rates", "check", str(file), "--json")

@@ -16,6 +16,7 @@ from fleetmeter_billing.examples import example_names, example_text
 from fleetmeter_billing.rates.card import PublishedCard, RateCard
 from fleetmeter_billing.rates.difference import differences
 from fleetmeter_billing.rates.loading import CardRefusedError, load_card, parse_card
+from fleetmeter_billing.rates.remarks import remarks
 from fleetmeter_billing.rates.schema import card_schema
 from fleetmeter_billing.rates.store import Publisher, newest_card, publish, published_cards, published_source
 from fleetmeter_billing.rates.store import load_card as load_version
@@ -44,6 +45,8 @@ def check(
 ) -> None:
     """Check rate cards without publishing them: every broken rule with its line. Exits 1 if there is one.
 
+    Remarks are about what is allowed and yet worth a second look, such as a bill that falls when usage rises.
+
     Example: fleetmeter rates check prices.yaml
     """
     found: list[dict[str, Any]] = []
@@ -51,13 +54,18 @@ def check(
         try:
             card = load_card(file)
         except CardRefusedError as error:
-            found.append({"file": str(file), "card": None, "problems": [_problem(one) for one in error.problems]})
+            problems = [_problem(one) for one in error.problems]
+            found.append({"file": str(file), "card": None, "problems": problems, "remarks": []})
             if not as_json:
                 console.print(Text(str(error)), soft_wrap=True)
         else:
-            found.append({"file": str(file), "card": card.card, "problems": []})
+            noted = remarks(card)
+            shown = [{"path": one.path, "sentence": one.sentence} for one in noted]
+            found.append({"file": str(file), "card": card.card, "problems": [], "remarks": shown})
             if not as_json:
                 console.print(f"{file}: {_summary(card)}", soft_wrap=True)
+                for one in noted:
+                    console.print(Text(f"  {one.path}: {one.sentence}", "yellow"), soft_wrap=True)
     if as_json:
         print_json(found)
     if any(one["problems"] for one in found):

@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime
 import pytest
 from clickhouse_connect.driver.client import Client
 from fleetmeter_billing.errors import CardUnknownError, LogDamagedError, PublishRefusedError
+from fleetmeter_billing.examples import example_names, example_text
 from fleetmeter_billing.rates.card import RateCard
 from fleetmeter_billing.rates.loading import parse_card
 from fleetmeter_billing.rates.store import (
@@ -20,6 +21,7 @@ from fleetmeter_billing.rates.store import (
     published_cards,
     published_source,
 )
+from fleetmeter_billing.usage.meter_sql import meter_statements
 from fleetmeter_local import RunningClickHouse
 from fleetmeter_sql import migrate
 
@@ -163,6 +165,16 @@ def test_a_large_card_gets_in_whole(client: Client) -> None:
 def test_a_card_that_is_too_large_is_refused(client: Client) -> None:
     with pytest.raises(PublishRefusedError, match="250,000 can be published"):
         publish(client, card(name="huge"), OCTOBER, source="x" * 250_000)
+
+
+@pytest.mark.parametrize("name", example_names())
+def test_clickhouse_understands_the_meters_of_the_examples(client: Client, name: str) -> None:
+    meters = list(parse_card(example_text(name)).meters.values())
+    statements = meter_statements(meters)
+    assert {meter.name for one in statements for meter in one.meters} == {meter.name for meter in meters}
+    scope = {"closed": [], "usage_period": "2026-11", "card": name, "version": 1, "accounts": []}
+    for one in statements:
+        assert client.query(one.text, parameters={**scope, **one.parameters}).result_rows == []
 
 
 def test_content_that_somebody_changed_is_noticed(client: Client) -> None:
