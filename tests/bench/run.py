@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from fleetmeter_bench.billing_speed import ROWS_AN_ACCOUNT, billing_speed, billing_table
 from fleetmeter_bench.broker_away import broker_away
 from fleetmeter_bench.client_speed import emit_costs
 from fleetmeter_bench.dedup_figures import dedup_figures
@@ -44,10 +45,11 @@ from fleetmeter_jobs.settings import Settings
 from fleetmeter_local import start_kafka
 from rich.console import Console
 
-PARTS = ("native", "python", "dedup", "worker", "recovery", "client", "away", "ingest")
+PARTS = ("native", "python", "dedup", "worker", "recovery", "client", "away", "ingest", "billing")
 EMITS = 200_000
 AWAY_EVENTS_PER_S = 1_000
 RECOVERY_EVENTS = 3_000_000
+ACCOUNTS = 10_000
 WORKER_EVENTS: dict[Format, int] = {"JSON": 1_000_000, "JSON array": 2_000_000, "Arrow": 4_000_000}
 
 
@@ -86,6 +88,11 @@ def main(arguments: list[str]) -> int:
         results["recovery"] = _recovery(console, options.scale)
     if "client" in options.only:
         results["client"] = _client(console, options.scale)
+    if "billing" in options.only:
+        with console.status("Starting ClickHouse ...") as status, _folder() as folder:
+            billed = billing_speed(folder, max(10, int(ACCOUNTS * options.scale)), ROWS_AN_ACCOUNT, status.update)
+        results["billing"] = dataclasses.asdict(billed)
+        console.print(billing_table(billed))
     if "away" in options.only:
         results["away"] = _away(console, options.minutes)
     if "ingest" in options.only:

@@ -294,15 +294,10 @@ class Freeze:
         Raises FreezeFailedError if something is there twice, or segments are not all there, and LedgerShrankError if an
         earlier period has less than was frozen of it.
         """
-        counts, checksums = zip(
-            *(frozen_sum(self.client, table, self.close_id) for table in FROZEN_TABLES), strict=True
-        )
         keys = dict(_IDENTITIES)
         keys["billing_frozen_usage"] = ("usage_period", "account_id", "segment", "event_type", *columns.dimensions)
-        for table, count in zip(FROZEN_TABLES, counts, strict=True):
-            ((distinct,),) = self._rows(
-                f"SELECT uniqExact({', '.join(keys[table])}) FROM {table} WHERE close_id = {{close_id:String}}"
-            )
+        found = [frozen_sum(self.client, table, self.close_id, keys[table]) for table in FROZEN_TABLES]
+        for table, (count, _, distinct) in zip(FROZEN_TABLES, found, strict=True):
             if distinct != count or (table == "billing_frozen_segments" and count != segments):
                 raise FreezeFailedError(
                     f"close {self.close_id}: {table} has {count} rows with {distinct} keys, and {segments} segments "
@@ -321,7 +316,7 @@ class Freeze:
                 "Make the correction window shorter than the ledger's TTL (FLEETMETER_CORRECTION_WINDOW_DAYS), or "
                 "restore the rows"
             )
-        return tuple(int(one) for one in counts), tuple(int(one) for one in checksums)
+        return tuple(count for count, _, _ in found), tuple(checksum for _, checksum, _ in found)
 
     def _insert(self, what: str, statement: str, more: dict[str, object] | None = None) -> None:
         self.client.command(
@@ -352,16 +347,18 @@ class Freeze:
         return f"{self.close_id}/{what}"
 
 
-def frozen_sum(client: BillingClient, table: str, close_id: str) -> tuple[int, int]:
-    """Number of rows that a close_id froze in a table, and the sum of their hashes (modulo 2^64)."""
+def frozen_sum(client: BillingClient, table: str, close_id: str, keys: Sequence[str] = ()) -> tuple[int, int, int]:
+    """Number of rows that a close_id froze in a table, the sum of their hashes (modulo 2^64), and how many combinations
+    of `keys` they have."""
     # A hash of several columns is NULL if one of them is; text has no NULL.
     row = "*" if table in {"billing_frozen_usage", "billing_frozen_subjects"} else "toString(tuple(*))"
-    ((count, checksum),) = client.query(
-        f"SELECT count(), sum(cityHash64({row})) FROM {table} WHERE close_id = {{close_id:String}}",
+    distinct = f"uniqExact({', '.join(keys)})" if keys else "0"
+    ((count, checksum, combinations),) = client.query(
+        f"SELECT count(), sum(cityHash64({row})), {distinct} FROM {table} WHERE close_id = {{close_id:String}}",
         parameters={"close_id": close_id},
         settings=READ_SETTINGS,
     ).result_rows
-    return int(count), int(checksum)
+    return int(count), int(checksum), int(combinations)
 
 
 def _seconds(moment: datetime) -> str:
