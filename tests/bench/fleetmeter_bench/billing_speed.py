@@ -146,7 +146,7 @@ def twenty_meters() -> list[Meter]:
         Meter(
             name=f"line_{model}_{tier}_{measure}",
             measure=measure,
-            where={"model": f"model-{model}", "service_tier": tier},  # type: ignore[dict-item]
+            where={"model": f"model-{model}", "service_tier": tier},
         )
         for model in range(LINES // 4)
         for tier in ("standard", "batch")
