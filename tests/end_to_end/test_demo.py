@@ -21,4 +21,9 @@ def test_the_demo_reconciles_and_meets_its_oracle(tmp_path: Path) -> None:
     assert (counted["lost"], counted["double_counted"], counted["pending"]) == (0, 0, 0)
     assert story["oracle"]["differences"] == []
     assert sum(each["events"] for each in story["refused"]) == sent["rejected"]
+    bill = story["bill"]
+    assert bill["invoices"] > 10
+    assert all(check["ok"] for check in bill["explanation"]["checks"])
+    behind = sum(each["quantity"] for each in bill["explanation"]["rollups"])
+    assert behind == bill["explanation"]["metered"] > 0
     assert not (tmp_path / "unused" / "data").exists(), "the demo keeps to its own folder"

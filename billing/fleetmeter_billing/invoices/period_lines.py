@@ -1,8 +1,8 @@
 """The rated lines of one account and usage period, and what changes between two closes. Pure.
 
 First each part of the period is rated with its usage. Then operators' adjustments are added one after the other, in
-order of time: each one's lines are what the bill changes by, so that an adjustment across a tier's bound is priced with
-the tiers on both sides, and stands on lines of its own.
+order of time: each has one line, with what the bill changes by. So an adjustment across a tier's bound is priced with
+the tiers on both sides, and never hides in a line of usage.
 
 A correction is the difference of two such calculations, with the usage of closes up to n and of those before n. So what
 was billed plus all corrections is what the newest calculation says, to the last cent.
@@ -63,14 +63,13 @@ def rate_period(of: PeriodUsage, card_of: CardOf) -> list[PlacedLine]:
         card = card_of(frozen.segment.card, frozen.segment.version)
         identity = (adjustment.source, adjustment.event_id)
         extra = metered(adjustment, card.card)
-        if extra is None:
-            changes = [_not_priced(adjustment, card)]
-        else:
+        changes: list[RatedLine] = []
+        if extra is not None:
             added = usage[frozen.index] = [*usage.get(frozen.index, ()), extra]
             after = rate_segment(card, frozen.segment, added)
             changes = difference(rated[frozen.index], after)
             rated[frozen.index] = after
-        placed += [PlacedLine(frozen, line, identity) for line in _adjusted(adjustment, changes)]
+        placed.append(PlacedLine(frozen, _adjusted(adjustment, card, changes), identity))
     return placed
 
 
@@ -112,23 +111,26 @@ def metered(adjustment: FrozenAdjustment, card: RateCard) -> MeteredUsage | None
     return MeteredUsage(meter.name, group, adjustment.quantity)
 
 
-def _adjusted(adjustment: FrozenAdjustment, lines: Sequence[RatedLine]) -> list[RatedLine]:
-    """The lines that an adjustment makes, with its reason for a label."""
+def _adjusted(adjustment: FrozenAdjustment, card: PublishedCard, changes: Sequence[RatedLine]) -> RatedLine:
+    """The adjustment's one line: its reason, its quantity, and the sum of what it changes in other lines."""
+    currency = card.card.currency
+    amount = round_amount(sum((one.amount for one in changes), Decimal(0)), currency)
     reference = f" ({adjustment.reference})" if adjustment.reference else ""
-    decided = f"decided on {adjustment.time:%Y-%m-%d}{reference}: {adjustment.quantity:+,} {adjustment.meter}"
-    return [
-        replace(line, label=f"{adjustment.reason} ({line.label})", explanation=(decided, *line.explanation))
-        for line in lines
-    ]
-
-
-def _not_priced(adjustment: FrozenAdjustment, card: PublishedCard) -> RatedLine:
-    """An adjustment that no price applies to is shown, and costs nothing."""
-    zero = round_amount(Decimal(0), card.card.currency)
-    why = f"card {card.card.card} has not exactly one meter that {adjustment.meter} could mean, so it has no price"
+    explanation = [f"decided on {adjustment.time:%Y-%m-%d}{reference}: {adjustment.quantity:+,} {adjustment.meter}"]
+    explanation += [f"{one.label}: {', '.join(one.explanation)}" for one in changes]
+    if not changes:
+        explanation.append(
+            f"costs nothing: card {card.card.card} has no price for it, or not exactly one meter that "
+            f"{adjustment.meter} could mean"
+        )
+    first = next((one for one in changes if one.meter), None)
+    price, part, meter, unit, per = (
+        (first.price, first.part, first.meter, first.unit, first.per) if first else ("", "", None, adjustment.meter, 1)
+    )
     return RatedLine(
-        *("", "", adjustment.meter, adjustment.meter, (), Decimal(adjustment.quantity), adjustment.meter, 1, ()),
-        *(zero, zero, card.card.currency, card.card.card, card.version, "adjustment", (why,)),
+        *(price, part, adjustment.reason, meter, (), Decimal(adjustment.quantity), unit, per, ()),
+        *(sum((one.exact for one in changes), Decimal(0)), amount, currency, card.card.card, card.version),
+        *("adjustment", tuple(explanation)),
     )
 
 

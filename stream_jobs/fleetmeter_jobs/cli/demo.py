@@ -1,4 +1,4 @@
-"""`fleetmeter demo`: the whole pipeline on this machine, from a simulated fleet to reconciled rollups."""
+"""`fleetmeter demo`: the whole pipeline on this machine, from a simulated fleet to rollups and an invoice."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -19,6 +21,7 @@ from rich.text import Text
 
 from fleetmeter_jobs.cli.app import command_app
 from fleetmeter_jobs.cli.clickhouse import connect
+from fleetmeter_jobs.cli.demo_invoice import bill_fleet, fleet_end
 from fleetmeter_jobs.cli.demo_screen import draw
 from fleetmeter_jobs.cli.demo_story import Story, tell
 from fleetmeter_jobs.cli.exits import Exit
@@ -69,7 +72,7 @@ def demo(
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     step = _Steps()
-    config = SimulationConfig.of(events=events, seed=seed)
+    config = SimulationConfig.of(events=events, seed=seed, end=fleet_end(datetime.now(UTC)))
     with (
         _folder() as folder,
         _apart(own_settings(folder, setting)) as settings,
@@ -98,7 +101,9 @@ def _run(
     step("Comparing every figure with the oracle")
     comparison = compare(settings, read_oracle(oracle), report.total)
     with connect(settings, database=settings.clickhouse_database) as client:
-        return tell(client, settings, summary, report, comparison, workers=workers, counted_s=counted_s)
+        story = tell(client, settings, summary, report, comparison, workers=workers, counted_s=counted_s)
+        step("Closing the fleet's billing period, and making its invoices")
+        return replace(story, bill=bill_fleet(client, config.end or datetime.now(UTC)))
 
 
 @contextmanager

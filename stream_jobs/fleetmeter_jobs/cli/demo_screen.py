@@ -12,8 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from fleetmeter_jobs.cli.demo_story import Story
+from fleetmeter_jobs.cli.invoice_view import draw_explanation, draw_invoice
 
 BAR_WIDTH: Final = 24
+INVOICE_LINES: Final = 6
 
 
 def draw(story: Story, *, seconds: float) -> RenderableType:
@@ -26,6 +28,7 @@ def draw(story: Story, *, seconds: float) -> RenderableType:
         *_section("Parallel and sequential generation: cost follows steps, not tokens", _models(story)),
         *_section("Largest accounts of the hour", _accounts(story)),
         *_section("Refused, each with a sentence that says why", _refused(story)),
+        *_bill(story),
         *_section("Where to look next", _next(seconds)),
     )
 
@@ -135,6 +138,17 @@ def _refused(story: Story) -> RenderableType:
     return table
 
 
+def _bill(story: Story) -> Iterator[RenderableType]:
+    """One invoice, and the walk from its largest line back to Kafka."""
+    if story.bill is None:
+        return
+    explanation = story.bill.explanation
+    title = f"One of {story.bill.invoices:,} invoices: tokens and denoising iterations, priced apart"
+    yield from _section(title, draw_invoice(explanation.invoice, INVOICE_LINES))
+    line = f"fleetmeter invoice explain {explanation.invoice.number} {explanation.line.number}"
+    yield from _section(f"{line}: from the line back to Kafka", draw_explanation(explanation))
+
+
 def _next(seconds: float) -> RenderableType:
     table = Table.grid(padding=(0, 3))
     table.add_column(style="bold")
@@ -143,6 +157,7 @@ def _next(seconds: float) -> RenderableType:
         "fleetmeter up --detach", "a stack that stays: then simulate, usage, query, quarantine, reconcile, down"
     )
     table.add_row("fleetmeter query", "the questions that data teams ask, with their SQL")
+    table.add_row("fleetmeter rates example", "rate cards to begin with; then accounts, close and invoice")
     table.add_row("docs/architecture.md", "how it works, and why each step may be retried")
     table.add_row("docs/events.md", "what an event may say")
     return Group(table, Text(f"\nDone in {seconds:.0f} s; nothing is left running.", "dim"))

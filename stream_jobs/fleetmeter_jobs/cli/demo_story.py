@@ -9,6 +9,7 @@ from typing import Any, Final
 from fleetmeter_producers.simulator import SimulationSummary
 from fleetmeter_sql.named_queries import load_query, run_query
 
+from fleetmeter_jobs.cli.demo_invoice import Bill
 from fleetmeter_jobs.cli.oracle import Comparison
 from fleetmeter_jobs.cli.quarantine_rows import count_by_reason
 from fleetmeter_jobs.reconcile import Report
@@ -56,11 +57,14 @@ class Story:
     answered: Answered
     refused: tuple[tuple[str, int, str], ...]
     """Reason, number, and the sentence of one of them."""
+    bill: Bill | None = None
+    """One account's invoice; None if the period could not be closed."""
 
     @property
     def ok(self) -> bool:
-        """Nothing lost, nothing doubled, nothing left, and every figure as the oracle says."""
-        return self.report.ok and not self.report.total.pending and not self.comparison.differences
+        """Nothing lost, nothing doubled, nothing left, every figure as the oracle says, and a bill that adds up."""
+        counted = self.report.ok and not self.report.total.pending and not self.comparison.differences
+        return counted and (self.bill is None or self.bill.explanation.ok)
 
     @property
     def events_per_s(self) -> float:
@@ -83,6 +87,7 @@ class Story:
             "by_model": list(self.by_model),
             "answered": asdict(self.answered),
             "refused": [{"reason": reason, "events": count, "example": text} for reason, count, text in self.refused],
+            "bill": None if self.bill is None else self.bill.as_dict(),
         }
 
 

@@ -18,10 +18,10 @@ from rich.text import Text
 from fleetmeter_jobs.cli.output import show
 
 
-def draw_invoice(invoice: Invoice) -> RenderableType:
-    """The invoice's lines and totals."""
+def draw_invoice(invoice: Invoice, most_lines: int | None = None) -> RenderableType:
+    """The invoice's lines, or the first of them, and its totals."""
     table = _table(("#", "period", "line", "quantity", "unit", "amount"), numbers={"#", "quantity", "amount"})
-    for line in invoice.lines:
+    for line in invoice.lines[:most_lines]:
         group = f" ({', '.join(value or 'none' for _, value in line.group)})" if line.group else ""
         period = Text(line.usage_period, "yellow" if line.correction else "")
         table.add_row(str(line.number), period, line.label + group, show(line.quantity), line.unit, f"{line.amount:,}")
@@ -31,7 +31,8 @@ def draw_invoice(invoice: Invoice) -> RenderableType:
     )
     sums = Text(f"charges {invoice.charges:,} + corrections {invoice.corrections:,} = ")
     sums.append(f"{invoice.total:,} {invoice.currency}", "bold green")
-    parts: list[RenderableType] = [head, table, sums]
+    left = 0 if most_lines is None else len(invoice.lines) - most_lines
+    parts: list[RenderableType] = [head, table, *([Text(f"and {left:,} more lines", "dim")] if left > 0 else []), sums]
     if value := invoice.value:
         queries = value.cloud_queries + value.local_queries
         parts.append(

@@ -59,13 +59,12 @@ def test_an_adjustment_is_a_line_of_its_own_at_the_margin() -> None:
     lines = rate_period(used(tokens=12_345_678, adjustments=taken), CARDS)
     assert shown(lines)[1:] == [
         ("usage", "Output tokens", "12345678", "120.77"),
-        ("adjustment", "Outage on 3 November (Output tokens)", "-20000", "-0.16"),
-        ("adjustment", "Goodwill (Output tokens)", "-2400000", "-19.35"),
+        ("adjustment", "Outage on 3 November", "-20000", "-0.16"),
+        ("adjustment", "Goodwill", "-2400000", "-19.35"),
     ]
     assert lines[2].rated.explanation == (
         "decided on 2026-11-04 (T-17): -20,000 output_tokens",
-        "was 12345678 tokens: 120.77 EUR",
-        "is 12325678 tokens: 120.61 EUR",
+        "Output tokens: was 12345678 tokens: 120.77 EUR, is 12325678 tokens: 120.61 EUR",
     )
 
 
@@ -78,7 +77,7 @@ def test_an_adjustment_that_no_single_meter_fits_is_shown_and_costs_nothing() ->
     vague = adjustment("output_tokens", -5)
     (line,) = rate_period(used(adjustments=[vague]), cards(rates))
     assert (line.rated.kind, line.rated.amount) == ("adjustment", 0)
-    assert line.rated.explanation[-1].startswith("card standard has not exactly one meter")
+    assert line.rated.explanation[-1].startswith("costs nothing: card standard has no price for it")
     said = replace(vague, generation_mode="diffusion")
     assert metered(said, rates.card) == MeteredUsage("diffusion", (), -5)
 
@@ -120,9 +119,7 @@ def test_nothing_new_makes_no_correction() -> None:
 def test_an_adjustment_that_comes_later_is_a_correction_of_its_own() -> None:
     before = rate_period(used(tokens=12_345_678), CARDS)
     after = rate_period(used(tokens=12_345_678, adjustments=[adjustment("tokens", -20_000)]), CARDS)
-    assert shown(corrections(before, after)) == [
-        ("adjustment", "Outage on 3 November (Output tokens)", "-20000", "-0.16")
-    ]
+    assert shown(corrections(before, after)) == [("adjustment", "Outage on 3 November", "-20000", "-0.16")]
 
 
 def test_each_part_of_a_period_is_rated_by_its_own_card_version() -> None:

@@ -113,8 +113,8 @@ def test_an_adjustment_is_on_the_invoice_and_a_late_one_on_the_next(november: Co
     assert shown(made(november, "2026-12")["acme"]) == [
         ("2026-12", "Platform fee", "99.00"),
         ("2026-12", "Output tokens", "12.00"),
-        ("2026-12", "Outage (Output tokens)", "-6.00"),
-        ("2026-11", "Outage (Output tokens)", "-0.11"),
+        ("2026-12", "Outage", "-6.00"),
+        ("2026-11", "Outage", "-0.11"),
     ]
 
 
