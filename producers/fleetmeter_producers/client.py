@@ -10,10 +10,7 @@ the spool is sent by the next client of the same source on the same machine, wit
 
 from __future__ import annotations
 
-import atexit
 import logging
-import os
-import sys
 import threading
 import time as clock
 from collections.abc import Callable
@@ -25,8 +22,10 @@ from fleetmeter_schemas.envelope import EventRejected, check_against_time, check
 from fleetmeter_schemas.events import EVENT_TYPES, EventData
 from fleetmeter_schemas.reasons import Reason
 
+from fleetmeter_producers import open_clients
 from fleetmeter_producers.errors import ClientClosedError, OutboxFullError
 from fleetmeter_producers.incarnation import Incarnation
+from fleetmeter_producers.interruptions import Interruptions
 from fleetmeter_producers.kafka import Connect, connect
 from fleetmeter_producers.outbox import Outbox, Pending
 from fleetmeter_producers.outbox_choice import outbox_opener
@@ -107,7 +106,7 @@ class UsageClient:
         for model in EVENT_TYPES.values():
             model.model_rebuild()  # their validators are built lazily: now, and not in the first request
         self._begin()
-        _open_clients.add(self)
+        open_clients.remember(self)
         if self._outbox.has_orphans():
             with self._lock:
                 self._start_sender()
@@ -117,6 +116,7 @@ class UsageClient:
         self._lock = threading.Lock()
         self._handed_over = threading.Condition(self._lock)
         self._handing_over = 0
+        self._interruptions = Interruptions()
         self._incarnation = Incarnation()
         self._outbox = self._open_outbox()
         self._accounts: set[str] = set()
@@ -166,10 +166,11 @@ class UsageClient:
         Returns what is still pending (0 events: all arrived, and nothing came after). It is not lost: the client goes
         on sending it.
         """
-        if self._sender is not None:
-            self._sender.hurry()
-            self._outbox.wait_drained(timeout_s)
-        return self._outbox.pending()
+        with self._interruptions:
+            if self._sender is not None:
+                self._sender.hurry()
+                self._outbox.wait_drained(timeout_s)
+            return self._outbox.pending()
 
     def close(self, timeout_s: float = 10.0) -> Pending:
         """Accept nothing more, drain for at most `timeout_s`, and stop the thread. Closing again does nothing more.
@@ -177,13 +178,18 @@ class UsageClient:
         Returns what the broker has not acknowledged. In the spool it waits for the next client of this source; with
         the outbox in memory it is lost.
         """
+        with self._interruptions:
+            return self._close(timeout_s)
+
+    def _close(self, timeout_s: float) -> Pending:
         with self._lock:
             first, self._closed = not self._closed, True
             # Whoever was let in before us may still be waiting for room; its event must not miss the drain.
             self._handed_over.wait_for(lambda: not self._handing_over)
         if not first:
             return self._outbox.pending()
-        _open_clients.discard(self)
+        open_clients.forget(self)
+        self._accept_interrupting()
         self.flush(timeout_s)
         stopped = self._sender is None or self._sender.stop(_STOP_WAIT_S)
         left = self._outbox.pending()
@@ -222,7 +228,8 @@ class UsageClient:
 
     def stats(self) -> ClientStats:
         """Counters for metrics; cheap."""
-        sender, pending = self._sender, self._outbox.pending()
+        with self._interruptions:
+            sender, pending = self._sender, self._outbox.pending()
         return ClientStats(
             incarnation=self._incarnation.ulid,
             emitted=self._emitted,
@@ -242,9 +249,19 @@ class UsageClient:
             self._accounts.add(account)
 
     def _hand_over(self, value: bytes, event_id: str) -> None:
+        if self._interruptions:
+            if self._closed:
+                raise self._closed_error()
+            self._interruptions.put_aside(value)
+            return
+        with self._interruptions:
+            if not self._accept(value):
+                self._refuse(event_id)
+
+    def _accept(self, value: bytes) -> bool:
         with self._lock:
             if self._closed:
-                raise ClientClosedError(f"the client of {self._source} is closed; make a new one to emit more")
+                raise self._closed_error()
             if self._sender is None:
                 self._start_sender()
             self._handing_over += 1
@@ -257,8 +274,21 @@ class UsageClient:
                 self._handing_over -= 1
                 if self._closed:
                     self._handed_over.notify_all()
-        if not accepted:
-            self._refuse(event_id)
+        return accepted
+
+    def _accept_interrupting(self) -> None:
+        """Accept what was emitted in the middle of something; its callers have their ids, and can't wait for room."""
+        while (value := self._interruptions.take()) is not None:
+            accepted = self._outbox.append(value, 0.0)
+            with self._lock:
+                if self._sender is None:
+                    self._start_sender()
+                self._emitted += accepted
+            if not accepted:
+                self._drop()
+
+    def _closed_error(self) -> ClientClosedError:
+        return ClientClosedError(f"the client of {self._source} is closed; make a new one to emit more")
 
     def _start_sender(self) -> None:
         # At the first event, not before: a server that forks its workers after loading has no thread to lose.
@@ -271,19 +301,22 @@ class UsageClient:
             retry_wait_s=self.settings.retry_wait_s,
             retry_wait_limit_s=self.settings.retry_wait_limit_s,
             pack=self._pack,
+            inside=self._interruptions,
+            first=self._accept_interrupting,
         )
         sender.start()
         self._sender = sender
-        _close_with_worker_process()
+        open_clients.close_with_worker_process()
 
     def _refuse(self, event_id: str) -> None:
-        pending = self._outbox.pending()
-        problem = self._outbox.trouble or (
-            f"the outbox of {self._source} is full: {pending.events} events ({pending.bytes} bytes) wait for Kafka "
-            f"({self._sender.last_error if self._sender and self._sender.last_error else 'which is too slow'})"
+        if self.settings.when_full == "drop_newest":
+            self._drop()
+            return
+        raise OutboxFullError(
+            f"{self._problem()}; event {event_id} was not accepted. Emit it again later with this id."
         )
-        if self.settings.when_full != "drop_newest":
-            raise OutboxFullError(f"{problem}; event {event_id} was not accepted. Emit it again later with this id.")
+
+    def _drop(self) -> None:
         with self._lock:
             self._dropped += 1
             now = clock.monotonic()
@@ -291,42 +324,24 @@ class UsageClient:
             if warn:
                 self._warn_at = now + _WARN_EVERY_S
         if warn:
-            _logger.error("%s; new events are dropped, %d so far", problem, self._dropped)
+            _logger.error("%s; new events are dropped, %d so far", self._problem(), self._dropped)
 
-    def _restart(self) -> None:
-        """Begin anew in a forked child; what the parent accepted the parent sends."""
+    def _problem(self) -> str:
+        """Why an event could not be kept."""
+        pending = self._outbox.pending()
+        return self._outbox.trouble or (
+            f"the outbox of {self._source} is full: {pending.events} events ({pending.bytes} bytes) wait for Kafka "
+            f"({self._sender.last_error if self._sender and self._sender.last_error else 'which is too slow'})"
+        )
+
+    def close_at_exit(self) -> None:
+        """`close`, when the process ends without having called it: waits for `exit_drain_s`."""
+        self.close(self.settings.exit_drain_s)
+
+    def begin_after_fork(self) -> None:
+        """Begin anew in a forked child, which happens by itself; what the parent accepted the parent sends."""
         outbox, sender = self._outbox, self._sender
         self._begin()
         if sender is not None:
             sender.abandon()
         outbox.abandon()
-
-
-_open_clients: set[UsageClient] = set()
-_closes_with_worker: tuple[int, object] | None = None
-
-
-def _restart_all() -> None:
-    for client in tuple(_open_clients):
-        try:
-            client._restart()  # noqa: SLF001  (a hook of the class itself)
-        except Exception:
-            # The others have to begin anew all the same: an incarnation in two processes would give ids twice.
-            _logger.exception("after a fork, the client of %s could not let go of what is its parent's", client.source)
-
-
-def _close_all() -> None:
-    for client in tuple(_open_clients):
-        client.close(client.settings.exit_drain_s)
-
-
-def _close_with_worker_process() -> None:
-    """A process that `multiprocessing` forked ends by `os._exit`, and `atexit` with it; it has ends of its own."""
-    global _closes_with_worker  # noqa: PLW0603  (it is the process's, as the clients are)
-    util = sys.modules.get("multiprocessing.util")
-    if util is not None and (_closes_with_worker is None or _closes_with_worker[0] != os.getpid()):
-        _closes_with_worker = os.getpid(), util.Finalize(None, _close_all, exitpriority=0)
-
-
-os.register_at_fork(after_in_child=_restart_all)
-atexit.register(_close_all)

@@ -7,27 +7,19 @@ two processes: whoever forks makes a new one.
 
 from __future__ import annotations
 
-import threading
+import itertools
 
 from fleetmeter_producers.ulid import new_ulid
 
 
 class Incarnation:
-    """One life of one client: its name, and the ids it has given. Safe to use from many threads."""
+    """One life of one client: its name, and the ids it has given. Safe to use from many threads, and from what
+    interrupts one of them: there is no lock, since a count gives each number once."""
 
     def __init__(self, ulid: str | None = None) -> None:
         self.ulid = new_ulid() if ulid is None else ulid
-        self._lock = threading.Lock()
-        self._given = 0
+        self._sequences = itertools.count()
 
     def next_id(self) -> str:
         """The next id; no other call, here or in another incarnation, returns it."""
-        with self._lock:
-            sequence = self._given
-            self._given = sequence + 1
-        return f"{self.ulid}-{sequence}"
-
-    @property
-    def given(self) -> int:
-        """How many ids were given."""
-        return self._given
+        return f"{self.ulid}-{next(self._sequences)}"

@@ -13,6 +13,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, Final
 
@@ -44,9 +45,12 @@ class Sender:
         retry_wait_s: float,
         retry_wait_limit_s: float,
         pack: Pack = one_each,
+        inside: AbstractContextManager[object] | None = None,
+        first: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`pack` makes records of what is taken from the outbox; `delivered` and `failed_deliveries` count events."""
+        """`pack` makes records of what is taken from the outbox. The thread lives within `inside`, and calls `first` at
+        the beginning of each turn. `delivered` and `failed_deliveries` count events."""
         self.delivered = 0
         self.failed_deliveries = 0
         self.last_error: str | None = None
@@ -56,6 +60,8 @@ class Sender:
         self._config = config
         self._connect = connect
         self._pack = pack
+        self._inside = inside or nullcontext()
+        self._first = first
         self._first_wait_s = retry_wait_s
         self._wait_limit_s = retry_wait_limit_s
         self._clock = clock
@@ -95,18 +101,20 @@ class Sender:
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._producer))
 
     def _run(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                self._turn()
-            except Exception as error:
-                # The thread must outlive every surprise: without it, events would pile up unsent.
-                _logger.exception("sending to %s stumbled; a new Kafka producer takes over", self._topic)
-                self.last_error = words_of(error)
-                self._give_up()
-                self._stopping.wait(self._longer_wait())
-        self._give_up()
+        with self._inside:
+            while not self._stopping.is_set():
+                try:
+                    self._turn()
+                except Exception as error:
+                    # The thread must outlive every surprise: without it, events would pile up unsent.
+                    _logger.exception("sending to %s stumbled; a new Kafka producer takes over", self._topic)
+                    self.last_error = words_of(error)
+                    self._give_up()
+                    self._stopping.wait(self._longer_wait())
+            self._give_up()
 
     def _turn(self) -> None:
+        self._first()
         if self._fatal:
             _logger.warning(
                 "Kafka's producer for %s failed for good; a new one takes over: %s", self._topic, self.last_error

@@ -61,7 +61,8 @@ class Store:
 
     def __init__(self, path: Path, clock: Clock) -> None:
         self._path, self._clock = path, clock
-        self._lock = threading.Lock()
+        # What interrupts a change in its own thread (garbage collection, a signal) gets an error, and does not hang.
+        self._lock = threading.RLock()
         self._inherited: list[sqlite3.Connection] = []
         self._connection: sqlite3.Connection | None = None
         with self._lock, self._explained():
@@ -103,7 +104,7 @@ class Store:
     def after_fork(self) -> None:
         """In a child: open the file anew when it is needed. SQLite must not carry a connection over, not even to close
         it; and a thread that held the lock is not here."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         if self._connection is not None:
             self._inherited.append(self._connection)
             self._connection = None

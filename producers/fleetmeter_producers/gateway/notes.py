@@ -44,7 +44,8 @@ class NoteBook:
     """Counts notes by convention and kind, and logs the 1st, 10th, 100th, ... of each. Safe for many threads."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        # A stream that garbage collection closes may be noted in the middle of noting.
+        self._lock = threading.RLock()
         self._counts: Counter[tuple[str, NoteCode]] = Counter()
 
     def add(self, convention: str, notes: Iterable[Note]) -> None:

@@ -9,6 +9,7 @@ import pytest
 from fleetmeter_doubles.emitter import KeepingEmitter
 from fleetmeter_producers import ProducerError
 from fleetmeter_producers.device import DeviceReporter, counting
+from fleetmeter_producers.device.traits import Counted
 
 from .conftest import MODEL, FakeClock, report
 
@@ -76,4 +77,16 @@ def test_a_kill_between_making_a_report_and_forgetting_its_counts(
         os._exit(0)
     assert os.waitpid(child, 0)[1] == signal.SIGKILL
     assert reporter.report(kept) == 1
+    assert kept.last["queries"] == 5
+
+
+def test_what_interrupts_a_count_in_its_own_thread_does_not_hang(make_reporter: Make, kept: KeepingEmitter) -> None:
+    """As a stream that garbage collection closes, whose end counts: it may come in the middle of another count."""
+    reporter = make_reporter()
+    with reporter._store.change() as (connection, now):
+        counting.add(connection, counting.open_period(connection, now.wall_us), MODEL.name, "", Counted(queries=3))
+        assert not reporter.count(MODEL.name, queries=100)
+    assert reporter.lost == 1
+    assert reporter.count(MODEL.name, queries=2)
+    reporter.report(kept)
     assert kept.last["queries"] == 5

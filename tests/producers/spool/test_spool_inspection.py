@@ -7,7 +7,7 @@ import orjson
 import pytest
 from fleetmeter_doubles.kafka_broker import FakeBroker
 from fleetmeter_producers import ClientSettings, SpoolError, UsageClient
-from fleetmeter_producers.client import _open_clients
+from fleetmeter_producers.open_clients import forget
 from fleetmeter_producers.spool.draining import drain_spool
 from fleetmeter_producers.spool.inspection import inspect_spool, source_folders
 from fleetmeter_schemas import OutcomeV1
@@ -27,7 +27,7 @@ def leave_behind(spool_dir: Path) -> Callable[[str, int], list[str]]:
         assert client._sender is not None
         assert client._sender.stop(10)
         client._outbox.abandon()
-        _open_clients.discard(client)  # nothing may tidy up after it
+        forget(client)  # nothing may tidy up after it
         return ids
 
     return leave

@@ -1,0 +1,166 @@
+"""Whatever runs in the middle of a client's own work and emits, in the same thread, neither hangs nor is lost.
+
+Garbage collection does: it may begin wherever something is allocated, and close a stream that its caller dropped, whose
+usage is then emitted. So may a handler of a signal.
+"""
+
+from __future__ import annotations
+
+import gc
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from fleetmeter_doubles.kafka_broker import FakeBroker
+from fleetmeter_producers import ClientSettings, MemoryOutbox, Pending, UsageClient
+from fleetmeter_producers.outbox import Entry
+from fleetmeter_schemas import GenerationV1
+
+GENERATION = GenerationV1(model="llada-8b-instruct", generation_mode="diffusion", output_tokens=128)
+DEADLINE_S = 20.0
+InTime = Callable[[Callable[[], object]], None]
+
+
+class Interrupted(MemoryOutbox):
+    """Calls `then`, once, while its lock is held."""
+
+    def __init__(self, method: str, then: Callable[[], object]) -> None:
+        super().__init__(1 << 20)
+        self._method: str | None = method
+        self._then = then
+        self._lock = Watched(self._lock, self)  # type: ignore[assignment]
+        self._work = threading.Condition(self._lock)
+        self.calling = ""
+
+    def locked(self) -> None:
+        if self.calling == self._method:
+            self._method = None
+            self._then()
+
+    def append(self, value: bytes, wait_s: float) -> bool:
+        with self._during("append"):
+            return super().append(value, wait_s)
+
+    def take(self, most: int, wait_s: float) -> list[Entry]:
+        with self._during("take"):
+            return super().take(most, wait_s)
+
+    def pending(self) -> Pending:
+        with self._during("pending"):
+            return super().pending()
+
+    @contextmanager
+    def _during(self, method: str) -> Iterator[None]:
+        if self._method == method:
+            self.calling = method
+        yield
+        self.calling = ""
+
+
+class Watched:
+    """A lock that says when it is held."""
+
+    def __init__(self, lock: Any, outbox: Interrupted) -> None:
+        self._lock, self._outbox = lock, outbox
+
+    def acquire(self, *how: Any) -> bool:
+        got: bool = self._lock.acquire(*how)
+        if got:
+            self._outbox.locked()
+        return got
+
+    def release(self) -> None:
+        self._lock.release()
+
+    def __enter__(self) -> bool:
+        return self.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+class Dropped:
+    """A stream that its caller dropped, in a circle of references: only garbage collection finds it."""
+
+    def __init__(self, client: UsageClient, ids: list[str]) -> None:
+        self.me, self._client, self._ids = self, client, ids
+
+    def __del__(self) -> None:
+        self._ids.append(self._client.emit("dropped", GENERATION))
+
+
+@pytest.fixture
+def in_time() -> Iterator[InTime]:
+    """Runs something in a thread that must end."""
+
+    def run(what: Callable[[], object]) -> None:
+        thread = threading.Thread(target=what, daemon=True)
+        thread.start()
+        thread.join(DEADLINE_S)
+        assert not thread.is_alive(), "it hangs"
+
+    gc.disable()  # it comes where the test wants it
+    yield run
+    gc.enable()
+
+
+@pytest.mark.parametrize("method", ["append", "take", "pending"])
+def test_usage_that_garbage_collection_emits_in_the_middle_of_the_client_s_work(method: str, in_time: InTime) -> None:
+    broker, ids = FakeBroker(), list[str]()
+    collected = threading.Event()
+
+    def collect() -> None:
+        gc.collect()
+        collected.set()
+
+    client = UsageClient(
+        "kafka:9092", "urn:test", connect=broker.connect, open_outbox=lambda: Interrupted(method, collect)
+    )
+    Dropped(client, ids)
+
+    def work() -> None:
+        ids.append(client.emit("a", GENERATION))
+        client.stats()
+        assert collected.wait(DEADLINE_S)
+        assert client.close(DEADLINE_S).events == 0
+
+    in_time(work)
+    assert len(ids) == len(set(ids)) == 2
+    assert sorted(broker.ids()) == sorted(ids)
+    assert (client.stats().emitted, client.stats().delivered, client.stats().dropped) == (2, 2, 0)
+
+
+def test_what_interrupts_a_client_that_never_sent_is_sent_when_it_is_closed(
+    in_time: InTime,
+) -> None:
+    broker, ids = FakeBroker(), list[str]()
+    client = UsageClient(
+        "kafka:9092", "urn:test", connect=broker.connect, open_outbox=lambda: Interrupted("pending", gc.collect)
+    )
+    Dropped(client, ids)
+    in_time(client.stats)
+    in_time(lambda: client.close(DEADLINE_S))
+    assert broker.ids() == ids != []
+
+
+def test_what_interrupts_when_there_is_no_room_is_counted_as_dropped(
+    in_time: InTime,
+) -> None:
+    broker, ids = FakeBroker(), list[str]()
+    broker.away = True
+
+    class Full(Interrupted):
+        def append(self, value: bytes, wait_s: float) -> bool:
+            return super().append(value, wait_s) if b'"dropped"' not in value else False
+
+    settings = ClientSettings(outbox="memory", when_full="raise")
+    client = UsageClient(
+        "kafka:9092", "urn:t", settings=settings, connect=broker.connect, open_outbox=lambda: Full("append", gc.collect)
+    )
+    Dropped(client, ids)
+    in_time(lambda: client.emit("a", GENERATION))
+    in_time(lambda: client.close(0))
+    assert len(ids) == 1
+    assert (client.stats().emitted, client.stats().dropped) == (1, 1)
