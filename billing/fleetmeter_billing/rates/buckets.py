@@ -47,7 +47,7 @@ class Sorter:
         """The buckets: the base first, then rules in the card's order, groups sorted within. There is always a base
         bucket if the price has no `lines_by`. Call it in CONTEXT; raises KeyError for usage that lacks a dimension."""
         if self._plain:
-            total = sum(one.quantity for one in usage)
+            total = usage[0].quantity if len(usage) == 1 else sum(one.quantity for one in usage)
             return [Bucket(BASE, (), total, Decimal(total), {})]
         found: dict[tuple[int, Group], Bucket] = {}
         if not self._price.lines_by:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from fleetmeter_billing.rates.buckets import Bucket, Sorter
@@ -45,18 +45,17 @@ class Prepared:
     sorter: Sorter
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: one is made for each price of each account, and freezing takes its time
 class Charging:
     """All that a price is charged from: itself, the usage of each meter, and the segment's share of its period."""
 
     prepared: Prepared
     usage: Mapping[str, Sequence[MeteredUsage]]
     segment: Segment
+    price: Price = field(init=False)
 
-    @property
-    def price(self) -> Price:
-        """The price."""
-        return self.prepared.price
+    def __post_init__(self) -> None:
+        self.price = self.prepared.price
 
     @property
     def whole(self) -> bool:
@@ -93,7 +92,7 @@ class Charging:
         return ZERO if quantity < 0 and self.price.negative == "zero" else quantity
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Portion:
     """A bucket's quantity in the price's unit, how much of it is free, and what remains to be charged."""
 

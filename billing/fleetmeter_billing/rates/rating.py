@@ -72,9 +72,22 @@ def _rate(card: PublishedCard, segment: Segment, usage: Mapping[str, Sequence[Me
 
 def _line(card: PublishedCard, price: str, currency: str, draft: Draft) -> RatedLine:
     return RatedLine(
-        *(price, draft.part, draft.label, draft.meter, draft.group, draft.quantity, draft.unit, draft.per),
-        *(draft.tiers, draft.exact, round_amount(draft.exact, currency), currency, card.card.card, card.version),
-        *(draft.kind, draft.explanation),
+        price,
+        draft.part,
+        draft.label,
+        draft.meter,
+        draft.group,
+        draft.quantity,
+        draft.unit,
+        draft.per,
+        draft.tiers,
+        draft.exact,
+        round_amount(draft.exact, currency),
+        currency,
+        card.card.card,
+        card.version,
+        draft.kind,
+        draft.explanation,
     )
 
 

@@ -20,6 +20,7 @@ _INTEGER: Final = re.compile(r"[-+]?(0|[1-9][0-9_]*)")
 _DECIMAL: Final = re.compile(r"[-+]?(0|[1-9][0-9_]*)?\.?[0-9_]*([eE][-+]?[0-9]{1,2})?")
 _MOST_NODES: Final = 100_000
 """Far above any card; aliases of aliases can't make a small file a huge one."""
+_DEEPEST: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ def read_yaml(text: str) -> YamlTree:
         place = _place(mark) if mark else Place(1, 1)
         sentence = ", ".join(part for part in (error.context, error.problem) if part) or "not YAML"
         raise YamlRefusedError([YamlFault(place, "yaml", f"the text is no YAML: {sentence}")]) from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise YamlRefusedError([YamlFault(Place(1, 1), "yaml", f"the text is no YAML: {error}")]) from error
     reader = _Reader()
     if root is not None:
@@ -90,10 +91,13 @@ class _Reader:
     def read(self, node: yaml.Node, path: Path) -> Any:
         self._nodes += 1
         if self._nodes > _MOST_NODES:
-            if self._nodes == _MOST_NODES + 1:
+            if self._nodes == _MOST_NODES + 1:  # told once
                 self._fault(node, "too_large", f"more than {_MOST_NODES:,} values")
             return None
         self.tree.values[path] = _place(node.start_mark)
+        if len(path) > _DEEPEST:
+            self._fault(node, "too_deep", f"more than {_DEEPEST} values within one another, or one within itself")
+            return None
         if isinstance(node, yaml.MappingNode):
             return dict(self._entries(node, path))
         if isinstance(node, yaml.SequenceNode):

@@ -165,3 +165,9 @@ def test_many_aliases_of_aliases_are_refused() -> None:
     levels = ["a: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     levels += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
     assert problems("\n".join(levels))[0][2] == "too_large"
+
+
+def test_what_holds_itself_or_goes_too_deep_is_refused() -> None:
+    assert problems("card: &a [*a]")[0][2] == "too_deep"
+    assert problems("[" * 5000)[0][2] == "yaml"
+    assert problems("{a: " * 40 + "1" + "}" * 40)[0][2] == "too_deep"
