@@ -65,8 +65,8 @@ class Core:
         deduplicate: bool = True,
     ) -> Core:
         """`spec` is what `fleetmeter_schemas.native_spec()` gives, `hash_key` the 16 secret bytes of the ledger's ids.
-        `deduplicate=False` takes every valid event as new and remembers no id: it is there to measure what
-        deduplication costs, and no setting of a worker leads to it.
+        `deduplicate=False` takes every valid event as new and remembers no id: for those who judge events and don't
+        count them (the HTTP ingest), and to measure what deduplication costs. No setting of a worker leads to it.
 
         ValueError says what is wrong with the spec, the key or a limit.
         """

@@ -9,7 +9,7 @@ from collections.abc import Callable
 class Allowance:
     """Holds at most `burst_s` seconds' worth of `events_per_s`, and begins full.
 
-    A request is let in while something is in the bucket, and pays when its events have been counted: a batch may
+    A request is let in unless the bucket is overdrawn, and pays when its events have been counted: a batch may
     overdraw it, and then the token waits until the debt is paid. So batches of any size pass, and the rate holds.
     """
 
@@ -23,7 +23,7 @@ class Allowance:
     def wait_s(self) -> float:
         """Seconds until a request is let in; 0 if one is now."""
         self._fill()
-        return 0.0 if self._left > 0 else -self._left / self._rate
+        return max(0.0, -self._left / self._rate)
 
     def pay(self, events: int) -> None:
         """Take what a request had; one without events costs as much as one."""

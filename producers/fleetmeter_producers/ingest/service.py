@@ -110,12 +110,16 @@ class IngestService:
             def work() -> Sifted:
                 return self._take(caller, body, encoding, format_, request.headers, share, receipt)
 
-            if len(body) <= self._settings.inline_limit_bytes and encoding is None:
-                sifted = work()
-            else:
-                sifted = await asyncio.get_running_loop().run_in_executor(self._pool, work)
-            if caller.allowance is not None:
-                caller.allowance.pay(sifted.events)
+            events = 0
+            try:
+                if len(body) <= self._settings.inline_limit_bytes and encoding is None:
+                    sifted = work()
+                else:
+                    sifted = await asyncio.get_running_loop().run_in_executor(self._pool, work)
+                events = sifted.events
+            finally:
+                if caller.allowance is not None:
+                    caller.allowance.pay(events)
             return await self._answer(sifted, receipt)
 
     def _take(
@@ -174,7 +178,7 @@ class IngestService:
             self.metrics.unacknowledged.inc(sifted.accepted)
             raise Problem(
                 HTTPStatus.SERVICE_UNAVAILABLE,
-                f"Kafka has not acknowledged this request ({error}); {_RESEND}",
+                f"Kafka has not acknowledged this request; {_RESEND}",
                 headers={"Retry-After": str(self._settings.retry_after_s)},
             ) from error
         self.metrics.accepted.inc(sifted.accepted)
@@ -187,10 +191,11 @@ class IngestService:
         return _json({"live": True}, HTTPStatus.OK)
 
     async def _ready(self, _request: web.Request) -> web.Response:
-        """Not ready while Kafka refuses: a balancer may know a better process."""
-        error = "it is shutting down" if self.draining else self._delivery.trouble()
-        if error is None:
+        """Not ready while Kafka refuses: a balancer may know a better process. Strangers may ask, too: what Kafka says,
+        which has addresses in it, stands in the log."""
+        if not self.draining and self._delivery.trouble() is None:
             return _json({"ready": True}, HTTPStatus.OK)
+        error = "it is shutting down" if self.draining else "Kafka refuses or does not answer; the log says more"
         return _json({"ready": False, "error": error}, HTTPStatus.SERVICE_UNAVAILABLE)
 
     async def _metrics(self, _request: web.Request) -> web.Response:
@@ -201,7 +206,11 @@ class IngestService:
         async def refresh() -> None:
             while True:
                 await asyncio.sleep(self._settings.token_check_interval_s)
-                self._book.refresh()
+                try:
+                    await asyncio.to_thread(self._book.refresh)
+                except Exception:
+                    # Revoked tokens would go on working if this ended.
+                    _logger.exception("looking for changed tokens stumbled")
 
         task = asyncio.create_task(refresh())
         yield
