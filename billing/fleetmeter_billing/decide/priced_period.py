@@ -70,16 +70,19 @@ def chosen(closed: ClosedPeriod, choose: Choose) -> Priced:
 
 def usage_for(client: BillingClient, closed: ClosedPeriod, priced: Priced) -> dict[str, PeriodUsage]:
     """By account: the segments of `priced` with what the meters of their cards count in them."""
-    wanted: dict[tuple[str, int, PublishedCard], set[tuple[str, int]]] = {}
+    # A card is known by the object that it is: comparing two of them reads them through.
+    cards: dict[int, PublishedCard] = {}
+    wanted: dict[tuple[str, int, int], set[tuple[str, int]]] = {}
     own = {(frozen.account, frozen.index): frozen for frozen in closed.segments}
     for key, (card, _) in priced.items():
         segment = own[key].segment
         if segment is not None:
-            wanted.setdefault((segment.card, segment.version, card), set()).add(key)
+            cards[id(card)] = card
+            wanted.setdefault((segment.card, segment.version, id(card)), set()).add(key)
     usage: dict[tuple[str, int], tuple[MeteredUsage, ...]] = {}
-    for (name, version, card), keys in wanted.items():
+    for (name, version, identity), keys in wanted.items():
         accounts = sorted({account for account, _ in keys})
-        meters = list(card.card.meters.values())
+        meters = list(cards[identity].card.meters.values())
         for one in frozen_usage(client, closed.closes, closed.period, name, version, meters, accounts):
             if (one.account, one.segment) in keys:
                 usage[one.account, one.segment] = one.usage
