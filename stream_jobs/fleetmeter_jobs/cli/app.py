@@ -44,6 +44,10 @@ COMMANDS: Final[dict[str, Entry]] = {
     "spool": Entry("spool", "Look into the spools of clients on this machine, and send what dead processes left."),
     "events": Entry("events", "Read raw records from Kafka by their coordinates."),
     "entitlements": Entry("entitlements", "Show what accounts may have, and list what they had beyond it."),
+    "margin": Entry("margin", "Show margins by account, model and mode, and alarm when steps per token move them."),
+    "counterfactual": Entry(
+        "counterfactual", "Show what a period's work would have cost and been billed at, done otherwise."
+    ),
     "schema": Entry("schema", "Print the event contract: types, JSON Schema, reference, model catalogue."),
     "rates": Entry("rates", "Check, publish, list, compare and try rate cards."),
     "invoice": Entry("invoice", "Make, show, export and explain invoices of closed periods."),
