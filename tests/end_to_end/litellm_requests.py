@@ -33,6 +33,9 @@ def litellm_requests(gateway: Gateway, server: OpenAIServer, monkeypatch: pytest
     import litellm  # noqa: PLC0415  (it takes seconds)
     from fleetmeter_producers.gateway.litellm_callback import LiteLLMMeter  # noqa: PLC0415
 
+    # It keeps what was ever in `callbacks` in these, and takes no second callback of the same class.
+    for name in ("success_callback", "failure_callback", "_async_success_callback", "_async_failure_callback"):
+        monkeypatch.setattr(litellm, name, [])
     monkeypatch.setattr(litellm, "callbacks", [LiteLLMMeter(gateway, account=_account)])
     ask: dict[str, Any] = {
         "model": "openai/gpt-x",

@@ -118,7 +118,8 @@ def test_litellm(run_page: Any, provider: OpenAIServer, broker: FakeBroker, monk
         while not broker.values() and time.monotonic() < deadline:
             time.sleep(0.02)
     finally:
-        litellm.callbacks = []
+        for name in ("callbacks", "success_callback", "failure_callback", "_async_success_callback"):
+            setattr(litellm, name, [])
     (value,) = broker.values()
     event = parse_event(orjson.loads(value or b""))
     assert (event.subject, event.data.to_wire()["output_tokens"]) == ("acct-42", 6)
