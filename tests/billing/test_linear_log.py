@@ -8,7 +8,7 @@ import pytest
 from fleetmeter_billing.errors import LogDamagedError, OutcomeUnknownError
 from fleetmeter_billing.linear_log import LinearLog, Patience
 from fleetmeter_doubles.log_table import Fate, LogTable
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 LOG = LinearLog("closes")
@@ -72,6 +72,7 @@ def test_two_rows_with_one_number_are_an_error() -> None:
 FATES = st.sampled_from(["", "ghost", "lost", "landed", "late"])
 
 
+@settings(max_examples=60)
 @given(st.lists(FATES, max_size=7), st.lists(st.integers(0, 6), max_size=3))
 def test_rivals_that_meet_anywhere_leave_one_row(fates: list[Fate], meetings: list[int]) -> None:
     """A rival for the same number acts within the inserts of another, and what is late lands at the worst moment."""

@@ -34,7 +34,7 @@ from fleetmeter_billing.periods.freeze import Freeze
 from fleetmeter_billing.periods.period import PeriodRule, check_period_name, first_day_of
 from fleetmeter_billing.periods.scope import Scope, scope_of
 
-ACCOUNTS_A_STATEMENT: Final = 2_500
+ACCOUNTS_A_STATEMENT: Final = 5_000
 """How many accounts' usage one statement freezes: bounds its memory, and is a step of the progress."""
 
 STEPS: Final = (
@@ -189,7 +189,7 @@ def _freeze(freeze: Freeze, scope: Scope, world: CloseWorld) -> tuple[tuple[int,
     freeze.segments(scope.rows)
     world.step("segments_frozen")
     world.progress("survey", 0, total)
-    columns = freeze.survey(scope.earliest, scope.ends)
+    columns = freeze.survey(scope.earliest, scope.ends, (scope.accounts[0], scope.accounts[len(scope.accounts) // 50]))
     world.step("surveyed")
     for number, group in enumerate(groups, 1):
         world.progress("usage", number, total)
