@@ -26,8 +26,17 @@ GRANT CREATE TEMPORARY TABLE ON *.* TO fleetmeter_worker;
 CREATE ROLE IF NOT EXISTS fleetmeter_migrator;
 GRANT CREATE DATABASE, CREATE TABLE, CREATE VIEW, DROP VIEW, ALTER TABLE, SELECT, INSERT ON fleetmeter.* TO fleetmeter_migrator;
 
+-- Billing: rate cards, accounts, closes, invoices. It adds rows, reads what was counted, and deletes only what closes
+-- that were killed left behind.
+CREATE ROLE IF NOT EXISTS fleetmeter_biller;
+GRANT SELECT ON fleetmeter.* TO fleetmeter_biller;
+GRANT INSERT ON fleetmeter.billing_* TO fleetmeter_biller;
+GRANT ALTER DELETE ON fleetmeter.billing_frozen_* TO fleetmeter_biller;
+GRANT ALTER DELETE ON fleetmeter.billing_unbilled TO fleetmeter_biller;
+
 -- Servers with table_engines_require_grant want this, too:
 -- GRANT TABLE ENGINE ON AggregatingMergeTree TO fleetmeter_worker;
 -- GRANT TABLE ENGINE ON AggregatingMergeTree, TABLE ENGINE ON ReplacingMergeTree TO fleetmeter_migrator;
+-- GRANT TABLE ENGINE ON MergeTree TO fleetmeter_migrator;
 
 -- GRANT fleetmeter_worker TO fleetmeter; GRANT fleetmeter_migrator TO ana;

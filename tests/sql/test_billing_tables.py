@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from clickhouse_connect.driver.client import Client
 from fleetmeter_billing.periods.close_log import FROZEN_TABLES
-from fleetmeter_billing.periods.freeze import ADJUSTMENT_COLUMNS, DIMENSIONS, FACT_COLUMNS, MEASURES
+from fleetmeter_billing.periods.frozen_columns import ADJUSTMENT_COLUMNS, DIMENSIONS, FACT_COLUMNS, MEASURES
 from fleetmeter_schemas.native_spec import ledger_dimensions, ledger_measures
 from fleetmeter_schemas.tables import USAGE_ADJUSTMENTS, USAGE_FACTS, Table
 from fleetmeter_sql.durability import DURABLE_TABLES

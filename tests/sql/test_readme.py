@@ -60,4 +60,6 @@ def test_the_grants_cover_all_but_pseudonyms_and_identities(read_only: Client) -
         table for s in GRANTS for table in re.findall(r"GRANT SELECT ON fleetmeter\.(\w+) TO fleetmeter_reader", s)
     }
     there = {name for (name,) in read_only.query("SHOW TABLES").result_rows}
-    assert there - granted == {"usage_subjects", "dedup_ids", "dedup_snapshots"}
+    # What is billed is for those who bill: see worker_grants.sql.
+    hidden = {name for name in there - granted if not name.startswith("billing_")}
+    assert hidden == {"usage_subjects", "dedup_ids", "dedup_snapshots"}

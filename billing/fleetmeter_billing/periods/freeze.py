@@ -20,31 +20,21 @@ from datetime import datetime
 from typing import Any, Final
 
 import orjson
-from fleetmeter_schemas.native_spec import ledger_dimensions, ledger_measures, rollup_types
-from fleetmeter_schemas.tables import USAGE_ADJUSTMENTS, USAGE_FACTS
 
 from fleetmeter_billing.clickhouse import READ_SETTINGS, BillingClient, insert_settings
 from fleetmeter_billing.errors import FreezeFailedError, LedgerShrankError
 from fleetmeter_billing.periods.close_log import FROZEN_TABLES
 from fleetmeter_billing.periods.completeness import Position
-
-DIMENSIONS: Final = tuple(name for name in ledger_dimensions() if name != "labels")
-"""What frozen usage is told apart by: everything that a price may look at."""
-MEASURES: Final = tuple(ledger_measures())
-NOT_FROZEN: Final = frozenset(
-    {
-        "labels",
-        "period_hash",
-        "memory_bandwidth_mbps",
-        "active_ms",
-        *(f"{name}{end}" for name in ("queries", "input_tokens", "output_tokens") for end in ("", "_lower", "_upper")),
-    }
+from fleetmeter_billing.periods.frozen_columns import (
+    ADJUSTMENT_COLUMNS,
+    DIMENSIONS,
+    EVENT_TYPES,
+    FACT_COLUMNS,
+    MEASURES,
+    Columns,
+    not_among,
 )
-"""Columns of facts that are never priced: labels, and what only estimates have."""
-FACT_COLUMNS: Final = tuple(name for name in USAGE_FACTS.column_names if name not in {*NOT_FROZEN, "account_id"})
-ADJUSTMENT_COLUMNS: Final = tuple(name for name in USAGE_ADJUSTMENTS.column_names if name != "account_id")
 
-_EVENT_TYPES: Final = ", ".join(f"'{model.SHORT}'" for model in rollup_types())
 _SCOPE: Final = """
     SELECT usage_period, account_id, segment, start, end FROM billing_frozen_segments
     WHERE close_id = {close_id:String}
@@ -71,14 +61,6 @@ _IDENTITIES: Final = {
 }
 """What tells the rows of a close apart."""
 _BIG: Final[dict[str, str | int]] = {"join_algorithm": "hash", "max_query_size": 1_000_000}
-
-
-@dataclass(frozen=True, slots=True)
-class Columns:
-    """The dimensions and measures that occur in what is frozen; the others are empty or 0 throughout."""
-
-    dimensions: tuple[str, ...]
-    measures: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,14 +97,14 @@ class Freeze:
         """
         span = {"starts": _seconds(starts), "ends": _seconds(ends)}
         usage = (
-            f"FROM ledger WHERE row_kind = 'usage' AND event_type IN ({_EVENT_TYPES}) "
+            f"FROM ledger WHERE row_kind = 'usage' AND event_type IN ({EVENT_TYPES}) "
             "AND minute >= {starts:DateTime('UTC')} AND minute < {ends:DateTime('UTC')}"
         )
         some = f"{usage} AND account_id BETWEEN {{first:String}} AND {{last:String}}"
         found = self._occurring((*DIMENSIONS, *MEASURES), some, {**span, "first": sample[0], "last": sample[1]})
         if self.corrected:
-            found |= self._occurring(_others(found), f"FROM billing_frozen_usage WHERE {_FROZEN}")
-        found |= self._occurring(_others(found), usage, span)
+            found |= self._occurring(not_among(found), f"FROM billing_frozen_usage WHERE {_FROZEN}")
+        found |= self._occurring(not_among(found), usage, span)
         return Columns(
             tuple(name for name in DIMENSIONS if name in found),
             tuple(name for name in MEASURES if name in found) or ("requests",),
@@ -149,7 +131,7 @@ class Freeze:
             f"{', '.join(f'u.{name} AS {name}' for name in keys[3:])}, "
             f"{', '.join(f'sum(toInt128(u.{name})) AS {name}' for name in sums)} "
             f"FROM ledger AS u ASOF INNER JOIN scope AS s ON u.account_id = s.account_id AND u.minute >= s.start "
-            f"WHERE u.row_kind = 'usage' AND u.event_type IN ({_EVENT_TYPES}){absent} "
+            f"WHERE u.row_kind = 'usage' AND u.event_type IN ({EVENT_TYPES}){absent} "
             "AND u.account_id BETWEEN {first:String} AND {last:String} AND u.minute < s.end "
             f"GROUP BY {', '.join(keys)}"
         )
@@ -281,7 +263,7 @@ class Freeze:
                 SELECT account_id, 'no_account', sum(toInt128(requests)), sum(toInt128(fallbacks)),
                     sum(toInt128(input_tokens)), sum(toInt128(output_tokens)), toInt128(0)
                 FROM ledger
-                WHERE row_kind = 'usage' AND event_type IN ({_EVENT_TYPES}) AND {unknown}
+                WHERE row_kind = 'usage' AND event_type IN ({EVENT_TYPES}) AND {unknown}
                     AND minute {within[0]} AND minute {within[1]}
                 GROUP BY account_id
                 UNION ALL
@@ -354,10 +336,6 @@ class Freeze:
 
     def _token(self, what: str) -> str:
         return f"{self.close_id}/{what}"
-
-
-def _others(found: set[str]) -> list[str]:
-    return [name for name in (*DIMENSIONS, *MEASURES) if name not in found]
 
 
 def frozen_sum(client: BillingClient, table: str, close_id: str, keys: Sequence[str] = ()) -> tuple[int, int, int]:
