@@ -120,8 +120,8 @@ def sweep(client: BillingClient, closes: Sequence[Close]) -> int:
     """Remove the rows of attempts that can't count any more; returns how many attempts there were."""
     if not closes:
         return 0
-    parameters = {"newest": closes[-1].seq, "closed": close_ids(closes)}
-    dead = "seq <= {newest:UInt32} AND NOT has({closed:Array(String)}, close_id)"
+    parameters = {"newest": closes[-1].seq}
+    dead = "seq <= {newest:UInt32} AND close_id NOT IN (SELECT close_id FROM billing_closes)"
     attempts = [f"SELECT DISTINCT '{table}', close_id FROM {table} WHERE {dead}" for table in FROZEN_TABLES]  # noqa: S608
     each = " UNION ALL ".join(attempts)
     rows = client.query(each, parameters=parameters, settings=READ_SETTINGS).result_rows
@@ -146,7 +146,9 @@ def _attempt(
     check_complete(reach, period, scope.ends, rules.lateness_s)
     world.step("complete")
     seq = len(closes) + 1
-    freeze = Freeze(client, seq, close_id, period, tuple(close_ids(closes)), scope.corrected, reach.positions)
+    freeze = Freeze(
+        client, seq, close_id, period, tuple(close_ids(closes, scope.corrected)), scope.corrected, reach.positions
+    )
     try:
         counts, checksums = _freeze(freeze, scope, world)
     except (BillingError, KeyboardInterrupt):

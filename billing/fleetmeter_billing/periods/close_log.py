@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -95,9 +95,9 @@ def winning_closes(client: BillingClient, *, through: int | None = None) -> list
     return closes if through is None else closes[:through]
 
 
-def close_ids(closes: Sequence[Close]) -> list[str]:
-    """Whose frozen rows count."""
-    return [one.close_id for one in closes]
+def close_ids(closes: Sequence[Close], of: Collection[str] | None = None) -> list[str]:
+    """Whose frozen rows count: of all closes, or of those that may have frozen something of the periods `of`."""
+    return [one.close_id for one in closes if of is None or one.period in of or not set(of).isdisjoint(one.corrected)]
 
 
 def _close(row: Sequence[Any]) -> Close:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,6 +15,7 @@ from fleetmeter_billing.accounts.segments import Cards, Part, segments_of
 from fleetmeter_billing.clickhouse import READ_SETTINGS, BillingClient
 from fleetmeter_billing.errors import AccountsError, PeriodError
 from fleetmeter_billing.periods.close_log import Close, close_ids
+from fleetmeter_billing.periods.period import PeriodRule
 
 _ERRORS_SHOWN = 20
 
@@ -36,13 +37,15 @@ class Scope:
     cards: tuple[tuple[str, int], ...]
 
 
-def in_window(closes: Sequence[Close], period: str, starts: datetime, window_days: int) -> tuple[str, ...]:
-    """The closed periods of the same kind that are still corrected when `period` closes.
+def in_window(
+    closes: Sequence[Close], rules: Collection[PeriodRule], starts: datetime, window_days: int
+) -> tuple[str, ...]:
+    """The closed periods that accounts with these rules have, and that are still corrected.
 
-    By the periods' own dates and never by a clock: those that ended at most so many days before `period` starts.
+    By the periods' own dates and never by a clock: those that ended at most so many days before `starts`.
     """
     oldest = starts - timedelta(days=window_days)
-    return tuple(one.period for one in closes if len(one.period) == len(period) and one.ends >= oldest)
+    return tuple(one.period for one in closes if one.ends >= oldest and any(rule.named(one.period) for rule in rules))
 
 
 def scope_of(
@@ -65,7 +68,8 @@ def scope_of(
             "fleetmeter accounts list for the days on which their periods begin"
         )
     starts, ends = min(one[0] for one in own.values()), max(one[1] for one in own.values())
-    corrected = in_window(closes, period, starts, window_days)
+    rules = {accounts[name].subscriber.account.rule for name in own}
+    corrected = in_window(closes, rules, starts, window_days)
     known = _frozen_accounts(client, closes, corrected)
     rows: list[dict[str, Any]] = []
     wrong: list[str] = []
@@ -100,7 +104,7 @@ def _frozen_accounts(
     rows = client.query(
         "SELECT DISTINCT usage_period, account_id FROM billing_frozen_segments "
         "WHERE has({closed:Array(String)}, close_id) AND has({corrected:Array(String)}, usage_period)",
-        parameters={"closed": close_ids(closes), "corrected": list(corrected)},
+        parameters={"closed": close_ids(closes, corrected), "corrected": list(corrected)},
         settings=READ_SETTINGS,
     ).result_rows
     return frozenset((period, account) for period, account in rows)

@@ -229,7 +229,11 @@ def _wanted(accounts: Sequence[str], rows: Sequence[Sequence[Any]]) -> Sequence[
 
 
 def _parameters(closes: Sequence[Close], usage_period: str, accounts: Sequence[str]) -> dict[str, Any]:
-    return {"closed": close_ids(closes), "usage_period": usage_period, "accounts": list(_few(accounts))}
+    return {
+        "closed": close_ids(closes, (usage_period,)),
+        "usage_period": usage_period,
+        "accounts": list(_few(accounts)),
+    }
 
 
 def _segment(usage_period: str, row: Sequence[Any]) -> FrozenSegment:
