@@ -14,7 +14,7 @@ counted once all the same, being identities.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -110,7 +110,7 @@ class Freeze:
             tuple(name for name in MEASURES if name in found) or ("requests",),
         )
 
-    def _occurring(self, names: Sequence[str], of: str, more: dict[str, object] | None = None) -> set[str]:
+    def _occurring(self, names: Sequence[str], of: str, more: Mapping[str, object] | None = None) -> set[str]:
         if not names:
             return set()
         asked = ", ".join(f"max({name} != '')" if name in DIMENSIONS else f"max({name} != 0)" for name in names)
@@ -309,14 +309,14 @@ class Freeze:
             )
         return tuple(count for count, _, _ in found), tuple(checksum for _, checksum, _ in found)
 
-    def _insert(self, what: str, statement: str, more: dict[str, object] | None = None) -> None:
+    def _insert(self, what: str, statement: str, more: Mapping[str, object] | None = None) -> None:
         self.client.command(
             statement,
             parameters={**self._parameters(statement), **(more or {})},
             settings={**insert_settings(self._token(what)), **_BIG},
         )
 
-    def _rows(self, statement: str, more: dict[str, object] | None = None) -> Sequence[Sequence[Any]]:
+    def _rows(self, statement: str, more: Mapping[str, object] | None = None) -> Sequence[Sequence[Any]]:
         return self.client.query(
             statement,
             parameters={**self._parameters(statement), **(more or {})},

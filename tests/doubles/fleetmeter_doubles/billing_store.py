@@ -25,6 +25,17 @@ def new_store(clickhouse: RunningClickHouse) -> Iterator[CountedUsage]:
         client.command(f"DROP DATABASE {name} SYNC")
 
 
+def emptied(store: CountedUsage) -> CountedUsage:
+    """The same database without a row or a token, but for its migrations."""
+    tables = store.client.query(
+        "SELECT name FROM system.tables WHERE database = currentDatabase() AND engine LIKE '%MergeTree' "
+        "AND total_rows > 0 AND name != 'schema_migrations'"
+    ).result_rows
+    for (table,) in tables:
+        store.client.command(f"TRUNCATE TABLE {table}")
+    return CountedUsage(store.client)
+
+
 def new_client(clickhouse: RunningClickHouse) -> Client:
     """A client that others may use beside it: without a session, in which statements would wait for one another."""
     return clickhouse_connect.get_client(
