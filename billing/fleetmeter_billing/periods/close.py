@@ -34,7 +34,7 @@ from fleetmeter_billing.periods.freeze import Freeze
 from fleetmeter_billing.periods.period import PeriodRule, check_period_name, first_day_of
 from fleetmeter_billing.periods.scope import Scope, scope_of
 
-ACCOUNTS_A_STATEMENT: Final = 5_000
+ACCOUNTS_A_STATEMENT: Final = 2_500
 """How many accounts' usage one statement freezes: bounds its memory, and is a step of the progress."""
 
 STEPS: Final = (
