@@ -113,6 +113,11 @@ def segments_of(subscriber: Subscriber, period: Period, cards: Cards) -> list[Pa
     ]
 
 
+def subscribed_terms(subscriber: Subscriber, day: date) -> Terms | None:
+    """What the account's subscription itself says on a day, before card versions and experiments; None without one."""
+    return _terms_on(_terms_by_day(subscriber.subscriptions), day)
+
+
 def _is_cut(terms: Terms | None, day: date, cards: Cards) -> bool:
     """Whether a part must end before `day` though the terms stay as they are."""
     if terms is None:

@@ -79,6 +79,9 @@ def read_margins(
         cards.setdefault(account, {})[segment] = published.card
     every = {id(card): card for of in cards.values() for card in of.values()}
     traffic = read_traffic(client, closed, {*dimensions_of(every.values()), *costs.dimensions}, accounts)
+    # What was asked for may be some parts of the period alone.
+    asked = {(one.account, one.index) for one in closed.segments}
+    traffic = [row for row in traffic if (row.account, row.segment) in asked]
     currencies = {one.account: one.currency for one in closed.segments}
     return margins(lines, cards, traffic, costs, currencies)
 

@@ -48,6 +48,9 @@ COMMANDS: Final[dict[str, Entry]] = {
     "counterfactual": Entry(
         "counterfactual", "Show what a period's work would have cost and been billed at, done otherwise."
     ),
+    "experiment": Entry("experiment", "List the experiments of rate cards, and report how their arms do."),
+    "estimates": Entry("estimates", "Hold devices' voluntary reports against what such devices can do."),
+    "routing": Entry("routing", "Advise which kinds of queries to send to the cloud at once."),
     "schema": Entry("schema", "Print the event contract: types, JSON Schema, reference, model catalogue."),
     "rates": Entry("rates", "Check, publish, list, compare and try rate cards."),
     "invoice": Entry("invoice", "Make, show, export and explain invoices of closed periods."),
