@@ -18,7 +18,7 @@ from typing import Any
 
 from fleetmeter_bench.billing_speed import ROWS_AN_ACCOUNT, billing_speed, billing_table
 from fleetmeter_bench.broker_away import broker_away
-from fleetmeter_bench.client_speed import emit_costs
+from fleetmeter_bench.client_speed import emit_costs, import_ms
 from fleetmeter_bench.dedup_figures import dedup_figures
 from fleetmeter_bench.ingest_speed import ingest_speeds
 from fleetmeter_bench.machine import machine
@@ -158,7 +158,9 @@ def _client(console: Console, scale: float) -> dict[str, Any]:
         status.update("Emitting ...")
         costs = emit_costs(kafka.bootstrap, settings.topic, Path(name), max(10_000, int(EMITS * scale)))
     console.print(client_table(costs))
-    return {"emit": [dataclasses.asdict(one) for one in costs]}
+    importing = import_ms()
+    console.print(f"import fleetmeter_producers: {importing:.0f} ms of CPU")
+    return {"emit": [dataclasses.asdict(one) for one in costs], "import_ms": importing}
 
 
 def _away(console: Console, minutes: float) -> dict[str, Any]:

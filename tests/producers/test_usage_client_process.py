@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 
 import orjson
@@ -132,15 +131,6 @@ def test_the_import_is_light() -> None:
     loaded = run_python("import sys, fleetmeter_producers; print(*sys.modules)").split()
     heavy = {"faust", "aiokafka", "pyarrow", "clickhouse_connect", "chdb", "typer", "rich", "confluent_kafka"}
     assert heavy.isdisjoint(name.partition(".")[0] for name in loaded)
-
-
-def test_the_import_is_quick() -> None:
-    # CPU time, and the best of many: what else the machine does must not count.
-    best, deadline = 1.0, time.monotonic() + 30
-    code = "import time; start = time.process_time(); import fleetmeter_producers; print(time.process_time() - start)"
-    while best >= 0.15 and time.monotonic() < deadline:
-        best = min(best, float(run_python(code)))
-    assert best < 0.15
 
 
 @pytest.mark.parametrize("compression", ["none", "lz4", "zstd"])

@@ -7,6 +7,7 @@ librdkafka's share it, and the interpreter's lock.
 from __future__ import annotations
 
 import json
+import statistics
 import subprocess
 import sys
 import threading
@@ -58,6 +59,13 @@ def emit_costs(bootstrap: str, topic: str, folder: Path, events: int) -> list[Em
         )
         costs.append(EmitCost(**answer))
     return costs
+
+
+def import_ms(tries: int = 7) -> float:
+    """CPU time of `import fleetmeter_producers` in a new process, in ms: the median of some tries."""
+    code = "import time; start = time.process_time(); import fleetmeter_producers; print(time.process_time() - start)"
+    took = (subprocess.run([sys.executable, "-c", code], capture_output=True, check=True) for _ in range(tries))
+    return statistics.median(float(one.stdout) for one in took) * 1000
 
 
 def _in_process(options: dict[str, Any]) -> dict[str, Any]:
