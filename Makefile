@@ -28,7 +28,7 @@ demo: setup engines ## Simulate a fleet, count its events exactly, and show the 
 
 # Each process has a Kafka and a ClickHouse of its own (about 1 GB), hence the limit.
 test: setup engines ## Run the whole test suite and print its coverage
-	@$(VENV_PYTHON) -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --cov --cov-report=term:skip-covered --cov-fail-under=90 $(ARGS)
+	@$(VENV_PYTHON) -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered --cov-fail-under=90 $(ARGS)
 
 check: setup ## Lint, check formats and types, and test the native core
 	@$(VENV_PYTHON) -m ruff check .

@@ -19,6 +19,26 @@ from clickhouse_connect.driver.client import Client
 from fleetmeter_local import RunningClickHouse, RunningKafka, start_clickhouse, start_kafka
 
 _TOLD = "told"
+_LONGEST = (
+    "test_growing_live",
+    "test_scaling",
+    "test_worker_process",
+    "test_golden_runs",
+    "test_positions_command",
+    "test_audit_command",
+    "test_dedup_engine",
+    "test_secured_engines",
+    "test_stack_lifecycle",
+    "test_replayed_trace",
+    "test_store_away",
+    "test_crashes",
+    "test_chaos_slice",
+    "test_deterministic_slice",
+    "test_expiry",
+    "test_seal",
+    "test_seal_crashes",
+)
+"""Files that take long. They come first, or one of them would keep a process busy when others have nothing to do."""
 _TRACE = pytest.StashKey[str | None]()
 
 
@@ -29,6 +49,12 @@ def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     config.stash[_TRACE] = os.environ.pop("FLEETMETER_TRACE", None)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The order in which processes are given files (with --no-loadscope-reorder, as `make test` has it)."""
+    ranks = {name: rank for rank, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: ranks.get(item.path.stem, len(ranks)))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

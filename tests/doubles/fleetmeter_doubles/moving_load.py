@@ -24,7 +24,7 @@ class MovingLoad(threading.Thread):
     different times. Every other source has sequenced ids. Used in a `with` block; what was sent stands in the pipeline.
     """
 
-    def __init__(self, pipeline: Pipeline, sources: int = 16, events_per_s: int = 200) -> None:
+    def __init__(self, pipeline: Pipeline, sources: int = 16, events_per_s: int = 60) -> None:
         super().__init__(name="moving load", daemon=True)
         self.over = threading.Event()
         self._pipeline, self._sources, self._events_per_s = pipeline, sources, events_per_s

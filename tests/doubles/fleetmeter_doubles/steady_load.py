@@ -12,7 +12,7 @@ from confluent_kafka import Producer
 from fleetmeter_doubles.worker_processes import Pipeline, event_bytes
 
 _STEP_S = 0.02
-_LOOK_S = 0.05
+_LOOK_S = 0.2
 
 
 class _Thread(threading.Thread):
@@ -81,7 +81,9 @@ class PauseMeter(_Thread):
     def work(self) -> None:
         with self._pipeline.client() as client:
             while not self.over.wait(_LOOK_S):
-                rows = client.query("SELECT partition, next_offset FROM ingest_positions").result_rows
+                rows = client.query(
+                    "SELECT partition, max(next_offset) FROM ledger WHERE row_kind = 'marker' GROUP BY partition"
+                ).result_rows
                 with self._lock:
                     self._note({int(partition): int(offset) for partition, offset in rows}, time.monotonic())
 
