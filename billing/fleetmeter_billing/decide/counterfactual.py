@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal
+from decimal import Decimal, localcontext
 
 from fleetmeter_billing.clickhouse import BillingClient
 from fleetmeter_billing.decide.costs import Costs, cost_of
@@ -112,12 +112,13 @@ def _work(material: Material, rows: Sequence[Traffic], costs: Costs | None) -> d
     for account in sorted({*lines, *by_account}):
         own, currency = by_account.get(account, []), material.currencies[account]
         each = [cost_of(row, costs) for row in own] if costs else []
-        found[account] = Work(
-            account,
-            currency,
-            sum(row.sum("requests") for row in own),
-            sum((line.rated.amount for line in lines.get(account, ())), ZERO),
-            CONTEXT.multiply(sum((one.amount for one in each), ZERO), costs.rate_to(currency)) if costs else None,
-            sum(one.unseen for one in each),
-        )
+        with localcontext(CONTEXT):
+            found[account] = Work(
+                account,
+                currency,
+                sum(row.sum("requests") for row in own),
+                sum((line.rated.amount for line in lines.get(account, ())), ZERO),
+                sum((one.amount for one in each), ZERO) * costs.rate_to(currency) if costs else None,
+                sum(one.unseen for one in each),
+            )
     return found

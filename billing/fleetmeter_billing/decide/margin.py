@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from typing import Literal
 
 from fleetmeter_billing.clickhouse import BillingClient
@@ -125,10 +125,11 @@ def margins(
 def by(margins: Iterable[Margin], keys: Sequence[Key]) -> list[Margin]:
     """Margins summed over everything but `keys` and the currency, in their order."""
     found: dict[tuple[str, ...], Margin] = {}
-    for one in margins:
-        names = {key: getattr(one, key) for key in keys}
-        place = (one.currency, *names.values())
-        found[place] = found.get(place, Margin(one.currency, **names)).plus(one)
+    with localcontext(CONTEXT):
+        for one in margins:
+            names = {key: getattr(one, key) for key in keys}
+            place = (one.currency, *names.values())
+            found[place] = found.get(place, Margin(one.currency, **names)).plus(one)
     return [found[place] for place in sorted(found)]
 
 
