@@ -58,12 +58,12 @@ def _share_price(
         if line.rated.kind != "usage" or not line.rated.amount:
             continue
         first_day = line.segment.first_day.isoformat()
-        own = {place: _weight(card, price, line.rated, row, first_day) for place, row in rows}
-        total = sum(own.values(), ZERO)
+        each = ((place, _weight(card, price, line.rated, row, first_day)) for place, row in rows)
+        own = [(place, weight) for place, weight in each if weight]
+        total = sum((weight for _, weight in own), ZERO)
         if total:
-            for place, weight in own.items():
-                if weight:
-                    weights[place] = weights.get(place, ZERO) + line.rated.amount * weight / total
+            for place, weight in own:
+                weights[place] = weights.get(place, ZERO) + line.rated.amount * weight / total
     whole = sum(weights.values(), ZERO)
     if not whole:
         found[None] = found.get(None, ZERO) + net
@@ -79,9 +79,10 @@ def _weight(card: RateCard, price: Price, line: RatedLine, row: Traffic, first_d
         return sum((part.weight * row.metered(card.meters[part.meter]) for part in model.parts), ZERO)
     if line.meter is None:
         return ZERO
-    quantity = Decimal(row.metered(card.meters[line.meter]))
-    if not quantity or any(dimensions[name] != value for name, value in line.group):
+    counted = row.metered(card.meters[line.meter])
+    if not counted or any(dimensions[name] != value for name, value in line.group):
         return ZERO
+    quantity = Decimal(counted)
     if isinstance(model, Credits):
         rate = next(one for one in rates_on(model, first_day) if matches(one.when, dimensions))
         return quantity * rate.credits / rate.per

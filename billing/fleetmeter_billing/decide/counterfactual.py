@@ -74,8 +74,15 @@ def compare_work(material: Material, scenario: Scenario, costs: Costs | None = N
 
     Fees, seats, outcomes, commitments and discounts stay. Raises what the scenario does, RatingError and CostsError.
     """
-    changed = scenario(material.traffic)
-    before, after = (_work(material, rows, costs) for rows in (material.traffic, changed))
+    changed = _by_account(scenario(material.traffic))
+    cards: dict[str, dict[int, RateCard]] = {}
+    for (account, segment), (published, _) in material.priced.items():
+        cards.setdefault(account, {})[segment] = published.card
+    usage = {
+        account: metered_again(of, cards[account], changed.get(account, ())) for account, of in material.usage.items()
+    }
+    before = _work(material, _by_account(material.traffic), material.usage, costs)
+    after = _work(material, changed, usage, costs)
     return [Otherwise(before[account], after[account]) for account in sorted(before)]
 
 
@@ -96,21 +103,23 @@ def metered_again(usage: PeriodUsage, cards: Mapping[int, RateCard], rows: Seque
     return replace(usage, usage=found)
 
 
-def _work(material: Material, rows: Sequence[Traffic], costs: Costs | None) -> dict[str, Work]:
-    by_account: dict[str, list[Traffic]] = {}
+def _by_account(rows: Sequence[Traffic]) -> dict[str, list[Traffic]]:
+    found: dict[str, list[Traffic]] = {}
     for row in rows:
-        by_account.setdefault(row.account, []).append(row)
-    cards: dict[str, dict[int, RateCard]] = {}
-    for (account, segment), (published, _) in material.priced.items():
-        cards.setdefault(account, {})[segment] = published.card
-    usage = {
-        account: metered_again(of, cards[account], by_account.get(account, ()))
-        for account, of in material.usage.items()
-    }
+        found.setdefault(row.account, []).append(row)
+    return found
+
+
+def _work(
+    material: Material,
+    by_account: Mapping[str, Sequence[Traffic]],
+    usage: Mapping[str, PeriodUsage],
+    costs: Costs | None,
+) -> dict[str, Work]:
     lines = rate_all(usage, material.priced)
     found = {}
     for account in sorted({*lines, *by_account}):
-        own, currency = by_account.get(account, []), material.currencies[account]
+        own, currency = by_account.get(account, ()), material.currencies[account]
         each = [cost_of(row, costs) for row in own] if costs else []
         with localcontext(CONTEXT):
             found[account] = Work(

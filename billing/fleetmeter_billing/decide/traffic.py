@@ -34,17 +34,20 @@ class Traffic:
 
     def metered(self, meter: Meter) -> int:
         """What a meter of a measure counts of it."""
-        if meter.measure is None or (
-            not meter.include_estimated and self.dimensions.get("usage_fidelity") == "estimated"
-        ):
+        if meter.measure is None:
             return 0
-        if any(self.dimensions[name] not in values for name, values in meter.where.items()):
+        dimensions, sums = self.dimensions, self.sums
+        for name, values in meter.where.items():
+            if dimensions[name] not in values:
+                return 0
+        if not meter.include_estimated and dimensions.get("usage_fidelity") == "estimated":
             return 0
-        return (
-            self.sum(meter.measure)
-            + sum(self.sum(one) for one in meter.plus)
-            - sum(self.sum(one) for one in meter.minus)
-        )
+        quantity = sums.get(meter.measure, 0)
+        for one in meter.plus:
+            quantity += sums.get(one, 0)
+        for one in meter.minus:
+            quantity -= sums.get(one, 0)
+        return quantity
 
 
 def dimensions_of(cards: Iterable[RateCard]) -> set[str]:

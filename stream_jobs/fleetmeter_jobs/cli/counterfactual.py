@@ -25,7 +25,7 @@ from fleetmeter_jobs.cli.billing_books import read_cards
 from fleetmeter_jobs.cli.clickhouse import connect
 from fleetmeter_jobs.cli.exits import CommandError
 from fleetmeter_jobs.cli.options import DataDir, Given, Json, settings_of_stack
-from fleetmeter_jobs.cli.output import console, notes, print_json, print_table
+from fleetmeter_jobs.cli.output import console, notes, print_json, print_table, progress
 
 app = command_app(help="Show what a period's work would have cost and been billed at, done otherwise.")
 
@@ -144,7 +144,8 @@ def _compare(
 ) -> None:
     rules, accounts = None if costs is None else load_costs(costs), account or []
     settings = settings_of_stack(data_dir, setting)
-    with connect(settings, database=settings.clickhouse_database) as client:
+    with connect(settings, database=settings.clickhouse_database) as client, progress(quiet=as_json) as shown:
+        shown.add_task("rating", detail=period, total=None)
         closed = read_closed(client, period, accounts)
         material = read_work(client, closed, read_cards(client).card_of, rules, accounts)
         found = compare_work(material, make(client, closed, accounts), rules)

@@ -18,7 +18,7 @@ from fleetmeter_jobs.cli.billing_books import read_cards
 from fleetmeter_jobs.cli.clickhouse import connect
 from fleetmeter_jobs.cli.exits import CommandError, Exit
 from fleetmeter_jobs.cli.options import DataDir, Given, Json, settings_of_stack
-from fleetmeter_jobs.cli.output import console, notes, print_json, print_table
+from fleetmeter_jobs.cli.output import console, notes, print_json, print_table, progress
 
 app = command_app(help="Show margins by account, model and mode, and alarm when steps per token move them.")
 
@@ -120,7 +120,8 @@ def _read(
 ) -> list[list[Margin]]:
     rules = load_costs(costs)
     settings = settings_of_stack(data_dir, setting)
-    with connect(settings, database=settings.clickhouse_database) as client:
+    with connect(settings, database=settings.clickhouse_database) as client, progress() as shown:
+        shown.add_task("rating", detail=" ".join(periods), total=None)
         card_of = read_cards(client).card_of
         return [read_margins(client, read_closed(client, one, accounts), rules, card_of, accounts) for one in periods]
 

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import pytest
 from fleetmeter_billing.decide.costs import parse_costs
-from fleetmeter_billing.decide.counterfactual import Material, compare_work, read_work
+from fleetmeter_billing.decide.counterfactual import Material, compare_work, metered_again, read_work
 from fleetmeter_billing.decide.priced_period import read_closed
 from fleetmeter_billing.decide.scenarios import all_cloud, autoregressive, fewer_steps, local_share, matrix_gflop
 from fleetmeter_billing.decide.traffic import Traffic
@@ -43,9 +43,8 @@ def priced(rows: list[Traffic], currency: str = "USD") -> Material:
     )
     of = segment(currency=currency)
     assert of.segment is not None
-    return Material(
-        {("acme", 0): (published, of.segment)}, {"acme": PeriodUsage((of,), {})}, tuple(rows), {"acme": currency}
-    )
+    usage = metered_again(PeriodUsage((of,), {}), {0: published.card}, rows)
+    return Material({("acme", 0): (published, of.segment)}, {"acme": usage}, tuple(rows), {"acme": currency})
 
 
 ARTICLE_COSTS = parse_costs(
