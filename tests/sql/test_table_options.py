@@ -21,8 +21,8 @@ def test_each_table_is_replicated_and_keeps_the_rest_of_its_engine() -> None:
     options = TableOptions(replicated_path=PATH)
     assert len(TABLES) >= 11
     for statement in TABLES:
-        (plain,) = re.findall(r"^ENGINE = (\w+)MergeTree(?:\((.*)\))?$", statement, re.MULTILINE)
-        (there,) = re.findall(r"^ENGINE = (\w+)MergeTree\((.*)\)$", options.render(statement), re.MULTILINE)
+        (plain,) = re.findall(r"^ENGINE = (\w*)MergeTree(?:\((.*)\))?$", statement, re.MULTILINE)
+        (there,) = re.findall(r"^ENGINE = (\w*)MergeTree\((.*)\)$", options.render(statement), re.MULTILINE)
         assert there[0] == f"Replicated{plain[0]}"
         assert there[1] == f"'{PATH}', '{{replica}}'" + (f", {plain[1]}" if plain[1] else "")
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import logging
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,12 +45,25 @@ def run_command(*arguments: str, folder: Path, **settings: object) -> Ended:
         contextlib.chdir(folder),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
+        _logging_as_before(),
     ):
         try:
             run(arguments)
         except SystemExit as ended:
             code = ended.code
     return Ended(code if isinstance(code, int) else int(code is not None), _text(out), _text(err))
+
+
+@contextlib.contextmanager
+def _logging_as_before() -> Iterator[None]:
+    """A command makes a handler that writes to its standard error, which is closed when the next one runs."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    try:
+        yield
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
 
 
 def _text(printed: io.TextIOWrapper[io.BytesIO]) -> str:
