@@ -1,6 +1,6 @@
 """kill -9 of a client at random moments: what `emit` accepted arrives, under one id each, and nothing else does.
 
-Run as a script, with several hundred lives: CLIENT_LIVES=500 python tests/producers/test_usage_client_killed.py
+With several hundred lives: CLIENT_LIVES=500 python -m pytest -s tests/producers/test_usage_client_killed.py
 """
 
 import os
@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Final
 
 import orjson
-import pytest
 from fleetmeter_doubles.file_broker import events_of, file_broker
 from fleetmeter_producers import ClientSettings, OutboxFullError, UsageClient
 from fleetmeter_schemas import OutcomeV1
@@ -146,7 +145,3 @@ def test_what_was_accepted_arrives_whatever_kills_the_client(tmp_path: Path) -> 
         f"{KILLS} kills, {len(accepted)} accepted, {len(arrived)} arrived, {recovered} of them sent by the last client"
     )
     assert len(accepted) > KILLS, "the children hardly lived"
-
-
-if __name__ == "__main__":
-    raise SystemExit(pytest.main([__file__, "-s", "--timeout=1200"]))
