@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fleetmeter_doubles.commands import logging_as_before
 from fleetmeter_jobs.cli.app import run
 
 
@@ -25,6 +26,13 @@ class Ran:
     def json(self) -> Any:
         """What it printed, as JSON."""
         return json.loads(self.out)
+
+
+@pytest.fixture(autouse=True)
+def own_logging() -> Iterator[None]:
+    """What a command does to this process's log ends with the test."""
+    with logging_as_before():
+        yield
 
 
 @pytest.fixture(autouse=True)

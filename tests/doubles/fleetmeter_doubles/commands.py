@@ -45,7 +45,7 @@ def run_command(*arguments: str, folder: Path, **settings: object) -> Ended:
         contextlib.chdir(folder),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
-        _logging_as_before(),
+        logging_as_before(),
     ):
         try:
             run(arguments)
@@ -55,8 +55,8 @@ def run_command(*arguments: str, folder: Path, **settings: object) -> Ended:
 
 
 @contextlib.contextmanager
-def _logging_as_before() -> Iterator[None]:
-    """A command makes a handler that writes to its standard error, which is closed when the next one runs."""
+def logging_as_before() -> Iterator[None]:
+    """Around a command in this process: its log handler writes to a standard error that is closed after the test."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     try:
