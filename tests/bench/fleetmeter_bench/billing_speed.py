@@ -1,4 +1,5 @@
-"""How long it takes to close a period: many accounts with twenty lines each, over millions of rollup rows."""
+"""How long it takes to close a period and make its invoices: many accounts with twenty lines each, over millions of
+rollup rows."""
 
 from __future__ import annotations
 
@@ -7,17 +8,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import clickhouse_connect
 from fleetmeter_billing.accounts.account import Account, Subscriber, Subscription
 from fleetmeter_billing.accounts.account_store import apply_accounts, load_accounts, plan_apply
-from fleetmeter_billing.accounts.segments import Cards, CardVersion
+from fleetmeter_billing.accounts.published import cards_of
+from fleetmeter_billing.accounts.segments import Cards
 from fleetmeter_billing.periods.close import CloseRules, CloseWorld, close_period
-from fleetmeter_billing.periods.close_log import winning_closes
-from fleetmeter_billing.rates.meter import Meter
-from fleetmeter_billing.usage.frozen import frozen_usage
+from fleetmeter_billing.rates.card import RateCard
+from fleetmeter_billing.rates.store import Publisher, publish, published_cards
+from fleetmeter_jobs.cli.invoice import make_and_store
 from fleetmeter_local import start_clickhouse
 from fleetmeter_sql import migrate
 from rich.table import Table
@@ -52,9 +55,10 @@ class BillingSpeed:
     frozen_rows: int = 0
     filled_s: float = 0.0
     close_s: float = 0.0
+    invoices_s: float = 0.0
+    invoices: int = 0
+    lines: int = 0
     second_close_s: float = 0.0
-    quantities_s: float = 0.0
-    quantities: int = 0
     steps: dict[str, float] = field(default_factory=dict)
 
 
@@ -90,6 +94,7 @@ def billed_store(folder: Path, accounts: int, rows_an_account: int, say: Callabl
             )
             for number in range(accounts)
         ]
+        publish(client, twenty_prices(), Publisher("bench"))
         say("Applying accounts ...")
         apply_accounts(client, subscribers, plan_apply(subscribers, load_accounts(client)), by="bench", at_ms=0)
         yield client
@@ -108,7 +113,7 @@ def mark(client: Any, watermark: str) -> None:
 
 
 def billing_speed(folder: Path, accounts: int, rows_an_account: int, say: Callable[[str], None]) -> BillingSpeed:
-    """Fill a store, close November, close December, which compares November again, and read November's quantities."""
+    """Fill a store, close November, make its invoices, and close December, which compares November again."""
     speed = BillingSpeed(accounts, accounts * rows_an_account)
     begun = time.perf_counter()
     with billed_store(folder, accounts, rows_an_account, say) as client:
@@ -124,43 +129,62 @@ def billing_speed(folder: Path, accounts: int, rows_an_account: int, say: Callab
         world = CloseWorld(step=step, progress=lambda doing, done, total: say(f"Closing: {doing} ({done}/{total}) ..."))
         rules = CloseRules(lateness_s=3600, by="bench")
         begun = last = time.perf_counter()
-        close = close_period(client, "2026-11", _cards, rules, world).close
+        close = close_period(client, "2026-11", partial(_cards, client), rules, world).close
         speed.close_s = time.perf_counter() - begun
         speed.frozen_rows = close.row_counts[1]
-        say("Reading quantities ...")
+        say("Making invoices ...")
         begun = time.perf_counter()
-        used = frozen_usage(client, winning_closes(client), "2026-11", "fleet", 1, twenty_meters())
-        speed.quantities_s = time.perf_counter() - begun
-        speed.quantities = sum(len(one.usage) for one in used)
+        speed.invoices, _ = make_and_store(client, "2026-11", quiet=True)
+        speed.invoices_s = time.perf_counter() - begun
+        speed.lines = int(client.command("SELECT count() FROM billing_invoice_lines FINAL"))
         mark(client, "2027-01-02 00:00:00")
         say("Closing the next period ...")
         begun = time.perf_counter()
-        close_period(client, "2026-12", _cards, rules)
+        close_period(client, "2026-12", partial(_cards, client), rules)
         speed.second_close_s = time.perf_counter() - begun
     return speed
 
 
-def twenty_meters() -> list[Meter]:
-    """Output tokens and forward passes of five models, each in two service tiers: a line each."""
-    return [
-        Meter(
-            name=f"line_{model}_{tier}_{measure}",
-            measure=measure,
-            where={"model": f"model-{model}", "service_tier": tier},
-        )
-        for model in range(LINES // 4)
-        for tier in ("standard", "batch")
-        for measure in ("output_tokens", "function_evaluations")
-    ]
+def twenty_prices() -> RateCard:
+    """Output tokens and forward passes of five models, each in two service tiers: a price each, half of them tiered."""
+    meters, prices = {}, {}
+    for model in range(LINES // 4):
+        for tier in ("standard", "batch"):
+            where = {"model": f"model-{model}", "service_tier": tier}
+            of = f"model {model}, {tier}"
+            meters[f"tokens_{model}_{tier}"] = {"measure": "output_tokens", "where": where}
+            meters[f"passes_{model}_{tier}"] = {"measure": "function_evaluations", "where": where}
+            prices[f"tokens_{model}_{tier}"] = {
+                "label": f"Output tokens, {of}",
+                "meter": f"tokens_{model}_{tier}",
+                "unit": "tokens",
+                "per": 1_000_000,
+                "model": {
+                    "type": "graduated",
+                    "tiers": [{"up_to": 10_000, "amount": "12"}, {"up_to": 50_000, "amount": "10"}, {"amount": "8"}],
+                },
+            }
+            prices[f"passes_{model}_{tier}"] = {
+                "label": f"Forward passes, {of}",
+                "meter": f"passes_{model}_{tier}",
+                "unit": "passes",
+                "per": 1_000,
+                "model": {"type": "unit", "amount": "0.25"},
+            }
+    return RateCard.model_validate(
+        {"card": "fleet", "currency": "EUR", "effective_from": "2026-01-01", "meters": meters, "prices": prices}
+    )
 
 
-def _cards() -> Cards:
-    return {"fleet": [CardVersion(1, date(2026, 1, 1), "EUR", frozenset({"default"}))]}
+def _cards(client: Any) -> Cards:
+    return cards_of(published_cards(client))
 
 
 def billing_table(speed: BillingSpeed) -> Table:
     """How long each step took."""
-    title = f"Closing a period: {speed.accounts:,} accounts, {speed.rollup_rows:,} rows of rollups, {LINES} lines each"
+    title = (
+        f"Closing and invoicing: {speed.accounts:,} accounts, {speed.rollup_rows:,} rows of rollups, {LINES} lines each"
+    )
     table = Table(title=title, title_justify="left")
     table.add_column("step")
     table.add_column("seconds", justify="right")
@@ -168,7 +192,8 @@ def billing_table(speed: BillingSpeed) -> Table:
         if seconds >= 0.05:
             table.add_row(f"  {name.replace('_', ' ')}", f"{seconds:.2f}")
     table.add_row("closed in all", f"{speed.close_s:.2f}")
-    table.add_row(f"{speed.quantities:,} quantities read for rating", f"{speed.quantities_s:.2f}")
+    table.add_row(f"{speed.invoices:,} invoices with {speed.lines:,} lines made", f"{speed.invoices_s:.2f}")
+    table.add_row("closed and invoiced", f"{speed.close_s + speed.invoices_s:.2f}")
     table.add_row("the next period, with this one compared again", f"{speed.second_close_s:.2f}")
     table.caption = f"{speed.frozen_rows:,} rows were frozen. The embedded ClickHouse runs on the same cores."
     return table
