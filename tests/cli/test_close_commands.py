@@ -67,7 +67,11 @@ def call(
 def test_from_a_file_of_accounts_to_a_closed_period(call: Call, counted: CountedUsage, tmp_path: Path) -> None:
     file = tmp_path / "accounts.yaml"
     file.write_text(ACCOUNTS)
-    assert [row["change"] for row in call("accounts", "apply", str(file))[1]] == ["new"] * 3
+    file.write_text(ACCOUNTS.replace("card: hybrid", "card: hybrd"))
+    remarks = [row["remark"] for row in call("accounts", "apply", "--dry-run", str(file))[1]]
+    assert [remark and "rate card 'hybrd' has no version" in remark for remark in remarks] == [None, True, None]
+    file.write_text(ACCOUNTS)
+    assert [(row["change"], row["remark"]) for row in call("accounts", "apply", str(file))[1]] == [("new", None)] * 3
     assert {row["change"] for row in call("accounts", "apply", str(file))[1]} == {"unchanged"}
     file.write_text(ACCOUNTS.replace("Acme GmbH", "Acme SE"))
     code, refused = call("accounts", "apply", str(file))

@@ -100,14 +100,21 @@ def plan_apply(subscribers: Sequence[Subscriber], stored: Mapping[str, StoredAcc
             change: Change = "new" if old is None else "unchanged" if old == row else "revised"
             number = before.revisions.get(row.from_day, 0) + (change != "unchanged")
             changes.append(Applied(name, str(row.from_day), change, number))
-            rows[row.from_day] = row
         try:
-            Subscriber(account=subscriber.account, subscriptions=tuple(rows[day] for day in sorted(rows)))
+            with_stored_rows(subscriber, before)
         except ValueError as error:
             wrong.append(f"account {name!r}, with the rows that are stored: {error}")
     if wrong:
         raise AccountsError("\n".join(wrong))
     return changes
+
+
+def with_stored_rows(subscriber: Subscriber, stored: StoredAccount | None) -> Subscriber:
+    """What holds of an account after applying. Raises ValueError where its rows then don't fit together."""
+    if stored is None:
+        return subscriber
+    rows = {row.from_day: row for row in (*stored.subscriber.subscriptions, *subscriber.subscriptions)}
+    return Subscriber(account=subscriber.account, subscriptions=tuple(rows[day] for day in sorted(rows)))
 
 
 def apply_accounts(

@@ -118,6 +118,19 @@ def subscribed_terms(subscriber: Subscriber, day: date) -> Terms | None:
     return _terms_on(_terms_by_day(subscriber.subscriptions), day)
 
 
+def misfits(subscriber: Subscriber, cards: Cards) -> dict[date, str]:
+    """The rows that no close could price with the cards that are published so far, each with the reason: no such card,
+    version or plan, or another currency."""
+    found: dict[date, str] = {}
+    for day, terms in _terms_by_day(subscriber.subscriptions):
+        if terms is not None:
+            try:
+                _resolved(subscriber.account, terms, day, cards)
+            except AccountsError as error:
+                found[day] = str(error)
+    return found
+
+
 def _is_cut(terms: Terms | None, day: date, cards: Cards) -> bool:
     """Whether a part must end before `day` though the terms stay as they are."""
     if terms is None:

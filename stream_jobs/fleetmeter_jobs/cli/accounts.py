@@ -8,9 +8,15 @@ from typing import Annotated, Any
 
 import typer
 from fleetmeter_billing.accounts.account_file import read_accounts
-from fleetmeter_billing.accounts.account_store import StoredAccount, apply_accounts, load_accounts, plan_apply
+from fleetmeter_billing.accounts.account_store import (
+    StoredAccount,
+    apply_accounts,
+    load_accounts,
+    plan_apply,
+    with_stored_rows,
+)
 from fleetmeter_billing.accounts.published import cards_of
-from fleetmeter_billing.accounts.segments import segments_of
+from fleetmeter_billing.accounts.segments import misfits, segments_of
 from fleetmeter_billing.periods.period import check_period_name
 from fleetmeter_billing.rates.store import published_cards
 
@@ -18,9 +24,10 @@ from fleetmeter_jobs.cli.app import command_app
 from fleetmeter_jobs.cli.clickhouse import connect
 from fleetmeter_jobs.cli.exits import CommandError
 from fleetmeter_jobs.cli.options import DataDir, Given, Json, settings_of_stack
-from fleetmeter_jobs.cli.output import console, print_json, print_table
+from fleetmeter_jobs.cli.output import console, counted, print_json, print_table
 from fleetmeter_jobs.cli.positions import this_user
 
+_REMARKS_SHOWN = 10
 app = command_app(help="Apply, list and show accounts and their subscriptions.")
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="Accounts with their subscriptions, in YAML.")]
@@ -46,14 +53,16 @@ def apply(
     setting: Given = None,
 ) -> None:
     """Add the accounts and subscriptions of a file. Applying it again changes nothing; accounts that are not in the
-    file stay as they are. Periods that are closed keep what they were closed with.
+    file stay as they are. Periods that are closed keep what they were closed with. Rows that no published rate card can
+    price are applied and told: closing refuses until a card fits them.
 
     Example: fleetmeter accounts apply accounts.yaml
     """
     subscribers = read_accounts(file)
     settings = settings_of_stack(data_dir, setting)
     with connect(settings, database=settings.clickhouse_database) as client:
-        changes = plan_apply(subscribers, load_accounts(client))
+        stored = load_accounts(client)
+        changes = plan_apply(subscribers, stored)
         revised = [f"{one.account} ({one.what})" for one in changes if one.change == "revised"]
         if revised and not revise and not dry_run:
             raise CommandError(
@@ -62,12 +71,33 @@ def apply(
             )
         if not dry_run:
             apply_accounts(client, subscribers, changes, by=by or this_user(), at_ms=time.time_ns() // 1_000_000)
+        cards = cards_of(published_cards(client))
+    remarks = {
+        (one.account.account, str(day)): reason
+        for one in subscribers
+        for day, reason in misfits(with_stored_rows(one, stored.get(one.account.account)), cards).items()
+    }
     if as_json:
-        print_json([{"account": one.account, "what": one.what, "change": one.change} for one in changes])
+        print_json(
+            [
+                {
+                    "account": one.account,
+                    "what": one.what,
+                    "change": one.change,
+                    "remark": remarks.get((one.account, one.what)),
+                }
+                for one in changes
+            ]
+        )
         return
     counts = {kind: sum(one.change == kind for one in changes) for kind in ("new", "revised", "unchanged")}
     told = ", ".join(f"{number} {kind}" for kind, number in counts.items() if number)
-    console.print(f"{'Would be applied' if dry_run else 'Applied'}: {len(subscribers)} accounts ({told or 'no'} rows).")
+    named = counted(len(subscribers), "account")
+    console.print(f"{'Would be applied' if dry_run else 'Applied'}: {named} ({told or 'no'} rows).")
+    for remark in list(remarks.values())[:_REMARKS_SHOWN]:
+        console.print(f"Can't be priced yet: {remark}.", style="yellow", markup=False, soft_wrap=True)
+    if len(remarks) > _REMARKS_SHOWN:
+        console.print(f"[yellow]... and {len(remarks) - _REMARKS_SHOWN:,} more; --json lists them all.[/]")
 
 
 @app.command("list")

@@ -16,7 +16,7 @@ from fleetmeter_jobs.cli.clickhouse import connect
 from fleetmeter_jobs.cli.close_rows import close_as_dict
 from fleetmeter_jobs.cli.exits import Exit
 from fleetmeter_jobs.cli.options import DataDir, Given, Json, settings_of_stack
-from fleetmeter_jobs.cli.output import console, print_json, print_table, progress
+from fleetmeter_jobs.cli.output import console, counted, print_json, print_table, progress
 from fleetmeter_jobs.cli.positions import this_user
 
 app = command_app()
@@ -93,14 +93,14 @@ def close(
 def _tell(outcome: Outcome, corrected: dict[str, tuple[str, ...]], listed: list[Unbilled]) -> None:
     one = outcome.close
     if outcome.ours:
-        console.print(f"Closed {one.period}: {one.accounts:,} accounts, close {one.seq}.")
+        console.print(f"Closed {one.period}: {counted(one.accounts, 'account')}, close {one.seq}.")
     else:
         console.print(f"{one.period} was closed before, by {one.closed_by} at {one.closed_at:%Y-%m-%d %H:%M} UTC.")
     for period, accounts in corrected.items():
-        console.print(f"Late usage of {period}: {len(accounts):,} accounts get correction lines.")
+        console.print(f"Late usage of {period}: {counted(len(accounts), 'account')} to correct.")
     if listed:
         console.print(
-            f"[yellow]{len(listed):,} accounts used something that no subscription covers; nobody is charged for it.[/]"
+            f"[yellow]{counted(len(listed), 'account')} with usage that no subscription covers; nobody is charged.[/]"
         )
         columns = ("account", "reason", "requests", "fallbacks", "input_tokens", "output_tokens", "facts")
         print_table(columns, [[getattr(row, name) for name in columns] for row in listed[:UNBILLED_SHOWN]])

@@ -24,7 +24,7 @@ from fleetmeter_jobs.cli.billing_books import read_cards, read_subscribers
 from fleetmeter_jobs.cli.clickhouse import connect
 from fleetmeter_jobs.cli.exits import CommandError, Exit
 from fleetmeter_jobs.cli.options import DataDir, Given, Json, settings_of_stack
-from fleetmeter_jobs.cli.output import console, notes, print_json, print_table, progress
+from fleetmeter_jobs.cli.output import console, counted, notes, print_json, print_table, progress
 from fleetmeter_jobs.kafka_access import is_loopback
 
 app = command_app(help="Show what accounts may have, and list what they had beyond it; tell gateways.")
@@ -117,7 +117,7 @@ def check(
             if len(violations) > limit:
                 console.print(f"... and {len(violations) - limit:,} more: give --limit, or --json for all.")
         else:
-            console.print(f"{len(reviews):,} accounts, and no violation.")
+            console.print(f"{counted(len(reviews), 'account')}, and no violation.")
     if violations:
         raise typer.Exit(Exit.NO)
 

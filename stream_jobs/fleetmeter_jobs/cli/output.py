@@ -73,6 +73,11 @@ def show(cell: Any) -> str:
             return str(cell)
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 account`, `1,200 accounts`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def progress(*, quiet: bool = False) -> Progress:
     """A progress display on stderr, for anything that may take longer than two seconds. Silent off a terminal."""
     return Progress(

@@ -26,7 +26,7 @@ from fleetmeter_jobs.cli.app import command_app
 from fleetmeter_jobs.cli.clickhouse import connect
 from fleetmeter_jobs.cli.exits import CommandError, Exit
 from fleetmeter_jobs.cli.options import DataDir, Given, Json, settings_of_stack
-from fleetmeter_jobs.cli.output import console, notes, print_json, print_table
+from fleetmeter_jobs.cli.output import console, counted, notes, print_json, print_table
 from fleetmeter_jobs.cli.rates_simulate import simulate_card
 
 app = command_app(help="Check, publish, list, compare and try rate cards.")
@@ -268,12 +268,9 @@ def _problem(problem: Any) -> dict[str, Any]:
 
 
 def _summary(card: RateCard) -> str:
-    def count(number: int, what: str) -> str:
-        return f"{number} {what}" + ("" if number == 1 else "s")
-
     return (
-        f"{card.card} in {card.currency} from {card.effective_from}: {count(len(card.prices), 'price')}, "
-        f"{count(len(card.meters), 'meter')}, {count(max(1, len(card.plans)), 'plan')}."
+        f"{card.card} in {card.currency} from {card.effective_from}: {counted(len(card.prices), 'price')}, "
+        f"{counted(len(card.meters), 'meter')}, {counted(max(1, len(card.plans)), 'plan')}."
     )
 
 

@@ -17,7 +17,7 @@ from fleetmeter_jobs.cli.billing_books import PublishedCards, read_cards
 from fleetmeter_jobs.cli.clickhouse import connect
 from fleetmeter_jobs.cli.exits import CommandError
 from fleetmeter_jobs.cli.options import DataDir, Given, Json, settings_of_stack
-from fleetmeter_jobs.cli.output import console, print_json, print_table, progress
+from fleetmeter_jobs.cli.output import console, counted, print_json, print_table, progress
 
 
 def simulate_card(
@@ -96,8 +96,8 @@ def _print(effect: Effect, limit: int) -> None:
     percent = "" if total.percent is None else f", {total.percent:+.2f} %"
     console.print(
         Text(
-            f"{len(effect.accounts):,} accounts: {len(effect.winners):,} pay less, {len(effect.losers):,} pay more. "
-            f"All together {total.before:,f} to {total.after:,f} {effect.currency} "
+            f"{counted(len(effect.accounts), 'account')}: {len(effect.winners):,} pay less, {len(effect.losers):,} pay "
+            f"more. All together {total.before:,f} to {total.after:,f} {effect.currency} "
             f"({total.difference:+,f}{percent}).",
             "bold",
         )

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from fleetmeter_billing.accounts.account import Account, Subscriber, Subscription
-from fleetmeter_billing.accounts.segments import Part, segments_of
+from fleetmeter_billing.accounts.segments import Part, misfits, segments_of
 from fleetmeter_billing.errors import AccountsError
 from fleetmeter_billing.rates.plan import Experiment
 from fleetmeter_doubles.counted_usage import card_version
@@ -26,11 +26,15 @@ CARDS = {
 }
 
 
-def parts(*rows: dict[str, Any], period: str = "2026-11", **account: Any) -> list[Part]:
-    subscriber = Subscriber(
+def subscriber_of(*rows: dict[str, Any], **account: Any) -> Subscriber:
+    return Subscriber(
         account=Account(account="acme", currency="EUR", **account),
         subscriptions=tuple(Subscription.model_validate(row) for row in rows),
     )
+
+
+def parts(*rows: dict[str, Any], period: str = "2026-11", **account: Any) -> list[Part]:
+    subscriber = subscriber_of(*rows, **account)
     found = subscriber.account.rule.named(period)
     assert found is not None
     return segments_of(subscriber, found, CARDS)
@@ -200,3 +204,24 @@ def test_an_experiment_on_the_plan_gives_the_plan_of_the_accounts_arm() -> None:
         (11, 10, "fleet", 2, "business"),
         (21, 10, "fleet", 3, "team"),
     ]
+
+
+def test_rows_that_no_card_fits_are_named_before_a_close_finds_them() -> None:
+    found = misfits(
+        subscriber_of(
+            active("2025-12-31"),
+            active("2026-01-01"),
+            {"from": date(2026, 2, 1), "status": "changed", "plan": "taem"},
+            {"from": date(2026, 3, 1), "status": "cancelled"},
+            active("2026-04-01", version=9),
+            active("2026-05-01", card="flete"),
+        ),
+        CARDS,
+    )
+    assert [(day.month, words) for (day, reason) in found.items() for words in [reason.split(": ", 1)[1]]] == [
+        (12, "rate card 'fleet' has no version that is effective by then; publish one, or change the subscription"),
+        (2, "version 1 of 'fleet' has no plan 'taem', but business, team"),
+        (4, "rate card 'fleet' has no published version 9; publish one, or change the subscription"),
+        (5, "rate card 'flete' has no version that is effective by then; publish one, or change the subscription"),
+    ]
+    assert misfits(subscriber_of(active("2026-01-01")), CARDS) == {}
