@@ -27,7 +27,15 @@ def clock(text: str) -> float:
 
 def test_usage_by_account(usage: Usage, ask: Ask) -> None:
     usage(
-        {"model": "mercury", "generation_mode": "diffusion", "input_tokens": 10, "output_tokens": 100, "gpu_ms": 7},
+        {
+            "model": "mercury",
+            "generation_mode": "diffusion",
+            "input_tokens": 10,
+            "output_tokens": 100,
+            "gpu_ms": 7,
+            "gpu_ms_samples": 1,
+            "denoising_steps_samples": 1,
+        },
         {"model": "mercury", "generation_mode": "diffusion", "minute": "2026-11-20 23:59:00", "output_tokens": 50},
         {"model": "gpt", "generation_mode": "autoregressive", "requests": 5, "output_tokens": 1},
         {"account_id": "globex", "model": "gpt", "generation_mode": "autoregressive", "denoising_steps": 0},
@@ -35,11 +43,20 @@ def test_usage_by_account(usage: Usage, ask: Ask) -> None:
         {"minute": "2026-11-21 00:00:00", "model": "after the span"},
         {"event_type": "fallback", "model": "a fallback is no usage", "fallbacks": 1},
     )
-    keys = ("account_id", "model", "generation_mode", "requests", "input_tokens", "output_tokens", "gpu_ms")
+    keys = (
+        "account_id",
+        "model",
+        "generation_mode",
+        "requests",
+        "input_tokens",
+        "output_tokens",
+        "gpu_ms",
+        "denoising_steps",
+    )
     assert [tuple(row[key] for key in keys) for row in ask("usage_by_account", **SPAN)] == [
-        ("acme", "gpt", "autoregressive", 5, 0, 1, 0),
-        ("acme", "mercury", "diffusion", 2, 10, 150, 7),
-        ("globex", "gpt", "autoregressive", 1, 0, 0, 0),
+        ("acme", "gpt", "autoregressive", 5, 0, 1, None, None),
+        ("acme", "mercury", "diffusion", 2, 10, 150, 7, 0),
+        ("globex", "gpt", "autoregressive", 1, 0, 0, None, None),
     ]
     assert [row["account_id"] for row in ask("usage_by_account", account="globex", **SPAN)] == ["globex"]
 

@@ -2,6 +2,8 @@
 -- param from DateTime('UTC') = now-1d: start of the span, included
 -- param to DateTime('UTC') = now: end of the span, excluded
 -- param account String = : only this account; empty for all
+--
+-- What no server reported is unknown, not zero.
 SELECT
     u.account_id AS account_id,
     u.model AS model,
@@ -9,10 +11,10 @@ SELECT
     sum(u.requests) AS requests,
     sum(u.input_tokens) AS input_tokens,
     sum(u.output_tokens) AS output_tokens,
-    sum(u.denoising_steps) AS denoising_steps,
-    sum(u.function_evaluations) AS function_evaluations,
-    sum(u.matrix_gflop) AS matrix_gflop,
-    sum(u.gpu_ms) AS gpu_ms
+    if(sum(u.denoising_steps_samples) = 0, NULL, sum(u.denoising_steps)) AS denoising_steps,
+    if(sum(u.function_evaluations_samples) = 0, NULL, sum(u.function_evaluations)) AS function_evaluations,
+    if(sum(u.matrix_gflop_samples) = 0, NULL, sum(u.matrix_gflop)) AS matrix_gflop,
+    if(sum(u.gpu_ms_samples) = 0, NULL, sum(u.gpu_ms)) AS gpu_ms
 FROM usage_minutes AS u
 WHERE u.event_type = 'generation'
     AND u.minute >= {from:DateTime('UTC')}

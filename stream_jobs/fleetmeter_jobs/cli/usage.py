@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 from fleetmeter_schemas.native_spec import ledger_measures
@@ -75,7 +75,12 @@ def usage_command(
         console.print("No usage in that time. `fleetmeter reconcile` tells whether events wait or were refused.")
     else:
         shown = chosen or [name for name in USUAL_MEASURES if any(row[name] for row in rows)]
-        print_table([*names, *shown], [[row[name] for name in (*names, *shown)] for row in rows])
+        print_table([*names, *shown], [[reported(row, name) for name in (*names, *shown)] for row in rows])
+
+
+def reported(row: dict[str, Any], name: str) -> Any:
+    """The cell of a column; None for a measure that no event of the row reported, since absent is not zero."""
+    return None if row.get(f"{name}_samples") == 0 else row[name]
 
 
 def _measures(text: str | None) -> list[str]:
