@@ -6,6 +6,7 @@ token under which ClickHouse takes it once, whoever sends it again.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
 from fleetmeter_sql.client import SqlClient
@@ -83,3 +84,8 @@ class BillingClient(SqlClient, Protocol):
 def insert_settings(token: str) -> dict[str, str | int]:
     """The settings of an insert that happens once under this name."""
     return {**INSERT_SETTINGS, "insert_deduplication_token": token}
+
+
+def in_utc(moment: datetime) -> datetime:
+    """A time as the client gave it: those of columns in UTC come without a zone, depending on its settings."""
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

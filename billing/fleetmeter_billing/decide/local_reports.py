@@ -19,7 +19,7 @@ from typing import Any, Final, Literal
 
 from fleetmeter_schemas.catalogue import Catalogue
 
-from fleetmeter_billing.clickhouse import READ_SETTINGS, BillingClient
+from fleetmeter_billing.clickhouse import READ_SETTINGS, BillingClient, in_utc
 
 _BYTES_PER_MB: Final = 1_000_000
 _MS_PER_S: Final = 1_000
@@ -170,9 +170,9 @@ def _report(row: Sequence[Any]) -> LocalReport:
     account, source, event_id, time, period_hash, start, end, model, quantization, device_class, *traits = head
     active_ms, bandwidth = traits
     return LocalReport(
-        *(account, source, event_id, _utc(time), period_hash),
-        start=None if start is None else _utc(start),
-        end=None if end is None else _utc(end),
+        *(account, source, event_id, in_utc(time), period_hash),
+        start=None if start is None else in_utc(start),
+        end=None if end is None else in_utc(end),
         model=model,
         quantization=quantization,
         device_class=device_class,
@@ -182,7 +182,3 @@ def _report(row: Sequence[Any]) -> LocalReport:
         input_tokens=Told(i, i_lower, i_upper),
         output_tokens=Told(o, o_lower, o_upper),
     )
-
-
-def _utc(moment: datetime) -> datetime:
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

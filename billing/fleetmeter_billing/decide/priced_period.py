@@ -9,7 +9,7 @@ from fleetmeter_billing.clickhouse import BillingClient
 from fleetmeter_billing.errors import PeriodError
 from fleetmeter_billing.invoices.period_lines import PeriodUsage, PlacedLine, rate_period
 from fleetmeter_billing.periods.close_log import Close, winning_closes
-from fleetmeter_billing.periods.period import check_period_name
+from fleetmeter_billing.periods.period import first_day_of
 from fleetmeter_billing.rates.card import PublishedCard
 from fleetmeter_billing.rates.usage import MeteredUsage, Segment
 from fleetmeter_billing.usage.frozen import (
@@ -38,7 +38,7 @@ class ClosedPeriod:
 
 def read_closed(client: BillingClient, period: str, accounts: Sequence[str] = ()) -> ClosedPeriod:
     """The period of all accounts, or of those named. Raises PeriodError if it is not closed."""
-    check_period_name(period)
+    first_day_of(period)  # raises for what names no period
     closes = winning_closes(client)
     if all(one.period != period for one in closes):
         there = ", ".join(one.period for one in closes) or "none"

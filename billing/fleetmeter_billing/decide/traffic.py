@@ -8,6 +8,7 @@ from typing import Final
 
 from fleetmeter_schemas.native_spec import ledger_measures
 
+from fleetmeter_billing.accounts.selection import BY_ACCOUNT, few, rows_of
 from fleetmeter_billing.clickhouse import READ_SETTINGS, BillingClient
 from fleetmeter_billing.decide.priced_period import ClosedPeriod
 from fleetmeter_billing.periods.close_log import close_ids
@@ -16,7 +17,6 @@ from fleetmeter_billing.rates.meter import Meter, rollup_dimensions
 
 ALWAYS: Final = ("model", "generation_mode", "usage_fidelity")
 """Dimensions that every row has."""
-_FEW: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,17 +70,16 @@ def read_traffic(
     rows = client.query(
         f"SELECT account_id, segment, {', '.join(names)}, {', '.join(f'sum({one})' for one in measures)} "  # noqa: S608
         "FROM billing_frozen_usage WHERE has({closed:Array(String)}, close_id) AND usage_period = {period:String} "
-        "AND event_type = 'generation' AND (empty({accounts:Array(String)}) OR has({accounts:Array(String)}, "
-        f"account_id)) GROUP BY account_id, segment, {', '.join(names)} "
+        f"AND event_type = 'generation' AND {BY_ACCOUNT} GROUP BY account_id, segment, {', '.join(names)} "
         f"ORDER BY account_id, segment, {', '.join(names)}",
         parameters={
             "closed": close_ids(closed.closes),
             "period": closed.period,
-            "accounts": list(accounts) if len(accounts) <= _FEW else [],
+            "accounts": few(accounts),
         },
         settings=READ_SETTINGS,
     ).result_rows
-    wanted, width = frozenset(accounts), 2 + len(names)
+    width = 2 + len(names)
     return [
         Traffic(
             row[0],
@@ -88,6 +87,5 @@ def read_traffic(
             dict(zip(names, row[2:width], strict=True)),
             {name: int(value) for name, value in zip(measures, row[width:], strict=True) if value},
         )
-        for row in rows
-        if not wanted or row[0] in wanted
+        for row in rows_of(accounts, rows)
     ]

@@ -12,14 +12,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from fleetmeter_billing.clickhouse import READ_SETTINGS, BillingClient
+from fleetmeter_billing.accounts.selection import BY_ACCOUNT
+from fleetmeter_billing.clickhouse import READ_SETTINGS, BillingClient, in_utc
 from fleetmeter_billing.entitlements.violations import FellBack, Happened, Heads
 
 Window = tuple[datetime, datetime]
 """[start, end) in UTC."""
 _PAIRS_AT_ONCE: Final = 200
 _DEVICE_KINDS: Final = "('download', 'deploy', 'upgrade')"
-_OF_ACCOUNTS: Final = "(empty({accounts:Array(String)}) OR has({accounts:Array(String)}, account_id))"
 _KIND: Final = "if(event_type = 'job', 'job', toString(kind))"
 _WHAT: Final = (
     "multiIf(event_type != 'job', toString(model), kind = 'premium_feature', toString(feature), toString(kind))"
@@ -39,7 +39,7 @@ def facts_by_kind(client: BillingClient, window: Window, accounts: Sequence[str]
     rows = _rows(
         client,
         f"SELECT DISTINCT account_id, {_KIND} AS of_kind, {_WHAT} AS what FROM usage_facts FINAL "
-        f"WHERE {_FACTS} AND {_OF_ACCOUNTS}",
+        f"WHERE {_FACTS} AND {BY_ACCOUNT}",
         {**_times(window, 6), "accounts": list(accounts)},
     )
     return {(account, kind, what) for account, kind, what in rows}
@@ -57,14 +57,14 @@ def events_of(client: BillingClient, window: Window, suspects: Sequence[tuple[st
             {**_times(window, 6), **dict(zip("akw", map(list, zip(*some, strict=True)), strict=True))},
         )
         for account, kind, what, time, source, event_id in rows:
-            yield Happened(account, kind, what, _utc(time), source, event_id)
+            yield Happened(account, kind, what, in_utc(time), source, event_id)
 
 
 def fallback_models(client: BillingClient, window: Window, accounts: Sequence[str] = ()) -> set[tuple[str, str]]:
     """(account, cloud model) of all queries that fell back in the window."""
     rows = _rows(
         client,
-        f"SELECT DISTINCT account_id, toString(model) FROM usage_minutes WHERE {_FALLBACKS} AND {_OF_ACCOUNTS}",
+        f"SELECT DISTINCT account_id, toString(model) FROM usage_minutes WHERE {_FALLBACKS} AND {BY_ACCOUNT}",
         {**_times(window, 0), "accounts": list(accounts)},
     )
     return {(account, model) for account, model in rows}
@@ -82,7 +82,7 @@ def fallbacks_of(client: BillingClient, window: Window, suspects: Sequence[tuple
             {**_times(window, 0), **dict(zip("am", map(list, zip(*some, strict=True)), strict=True))},
         )
         for account, model, minute, requests in rows:
-            yield FellBack(account, model, _utc(minute), int(requests))
+            yield FellBack(account, model, in_utc(minute), int(requests))
 
 
 def heads_of(client: BillingClient, window: Window, accounts: Sequence[str] = ()) -> dict[str, Heads]:
@@ -96,7 +96,7 @@ def heads_of(client: BillingClient, window: Window, accounts: Sequence[str] = ()
         "uniqExactIf(user, kind = 'seat' AND seat_kind = 'user' AND user != ''), "
         "uniqExactIf(installation, kind = 'seat' AND installation != ''), "
         "uniqExactIf((installation, model, model_version), kind = 'download') "
-        f"FROM usage_facts FINAL WHERE event_type = 'device_report' AND {_OF_ACCOUNTS} AND "
+        f"FROM usage_facts FINAL WHERE event_type = 'device_report' AND {BY_ACCOUNT} AND "
         "((kind = 'seat' AND period_start < {end:DateTime64(6, 'UTC')} AND period_end > {start:DateTime64(6, 'UTC')}) "
         "OR (kind = 'download' AND time >= {start:DateTime64(6, 'UTC')} AND time < {end:DateTime64(6, 'UTC')})) "
         "GROUP BY account_id",
@@ -111,7 +111,7 @@ def derived_models(client: BillingClient, accounts: Sequence[str] = ()) -> dict[
     rows = _rows(
         client,
         "SELECT account_id, result_model, argMax(base_model, (time, event_id)) FROM usage_facts FINAL "
-        f"WHERE event_type = 'job' AND result_model != '' AND base_model != '' AND {_OF_ACCOUNTS} "
+        f"WHERE event_type = 'job' AND result_model != '' AND base_model != '' AND {BY_ACCOUNT} "
         "GROUP BY account_id, result_model",
         {"accounts": list(accounts)},
     )
@@ -127,7 +127,3 @@ def _rows(client: BillingClient, statement: str, parameters: dict[str, Any]) -> 
 def _times(window: Window, digits: int) -> dict[str, str]:
     text = "%Y-%m-%d %H:%M:%S.%f" if digits else "%Y-%m-%d %H:%M:%S"
     return {name: f"{moment.astimezone(UTC):{text}}" for name, moment in zip(("start", "end"), window, strict=True)}
-
-
-def _utc(moment: datetime) -> datetime:
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

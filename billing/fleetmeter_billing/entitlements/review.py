@@ -11,6 +11,7 @@ from fleetmeter_schemas.catalogue import Catalogue, load_catalogue
 
 from fleetmeter_billing.accounts.account import Subscriber
 from fleetmeter_billing.accounts.segments import Cards
+from fleetmeter_billing.accounts.selection import few
 from fleetmeter_billing.clickhouse import BillingClient
 from fleetmeter_billing.entitlements.facts import (
     Window,
@@ -37,7 +38,6 @@ from fleetmeter_billing.errors import PeriodError
 from fleetmeter_billing.periods.period import Period
 from fleetmeter_billing.rates.plan import Entitlements
 
-_FEW = 200
 Progress = Callable[[str, int, int], None]
 
 
@@ -83,7 +83,7 @@ def review(
     for done, (window, accounts) in enumerate(windows.items()):
         progress("reading facts", done, len(windows))
         own = {name: parts[name] for name in accounts}
-        heads.update(_asked(heads_of(client, window, _few(accounts)), own))
+        heads.update(_asked(heads_of(client, window, few(accounts)), own))
         for one in _of_window(client, window, own):
             violations[one.account].append(one)
     reviews = []
@@ -106,8 +106,8 @@ def rules_by_part(derived: Mapping[str, Mapping[str, str]], catalogue: Catalogue
 
 
 def _of_window(client: BillingClient, window: Window, parts: Mapping[str, Sequence[EntitledPart]]) -> list[Violation]:
-    few = _few(list(parts))
-    rules_of = rules_by_part(derived_models(client, few), load_catalogue())
+    asked = few(list(parts))
+    rules_of = rules_by_part(derived_models(client, asked), load_catalogue())
 
     def refused(account: str, kind: str, what: str) -> bool:
         for part in parts[account]:
@@ -117,11 +117,11 @@ def _of_window(client: BillingClient, window: Window, parts: Mapping[str, Sequen
                 return True
         return False
 
-    facts = facts_by_kind(client, window, few)
+    facts = facts_by_kind(client, window, asked)
     suspects = sorted(one for one in facts if one[0] in parts and refused(*one))
     cloud = sorted(
         (account, model)
-        for account, model in fallback_models(client, window, few)
+        for account, model in fallback_models(client, window, asked)
         if account in parts and refused(account, "fallback", model)
     )
     return [
@@ -135,11 +135,6 @@ def _period(subscriber: Subscriber, period: str | datetime) -> Period | None:
     if isinstance(period, str):
         return account.rule.named(period)
     return account.rule.containing(period.astimezone(account.zone).date())
-
-
-def _few(accounts: Sequence[str]) -> Sequence[str]:
-    """Whom ClickHouse is told to look for: nobody of a long list, which is looked through afterwards."""
-    return accounts if len(accounts) <= _FEW else ()
 
 
 def _asked(heads: Mapping[str, Heads], accounts: Mapping[str, object]) -> dict[str, Heads]:

@@ -93,16 +93,17 @@ def explain_line(client: BillingClient, invoice: Invoice, number: int, card_of: 
     meter = card.card.meters.get(line.meter or "")
     # An adjustment is no usage: what it changes is in the check above, and its record is listed.
     if meter is None or line.kind == "adjustment":
-        facts = adjustment_sources(client, closes[: close.seq], invoice.account, line)
-        kept = tuple(facts) if line.kind == "adjustment" else ()
-        return Explanation(invoice, line, card, meter, (), 0, (), kept, 0, (), tuple(checks))
+        decided = (
+            adjustment_sources(client, closes[: close.seq], invoice.account, line) if line.kind == "adjustment" else ()
+        )
+        return Explanation(invoice, line, card, meter, (), 0, (), tuple(decided), 0, (), tuple(checks))
     wanted = _wanted(line, card.card.prices[line.price])
     frozen = world.shares(meter, wanted, close)
     metered = sum(one.quantity for one in frozen if one.counts)
     if line.kind == "usage" and line.quantity == line.quantity.to_integral_value() and _counts_units(line, card):
         checks.append(_check("frozen usage adds up to the line's quantity", line.quantity, Decimal(metered)))
     sources: Sequence[Source] = ()
-    facts = []
+    facts: Sequence[FactSource] = ()
     not_closed = 0
     if meter.measure is not None:
         sources = ledger_sources(client, invoice.account, line, meter, wanted)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from fleetmeter_billing.clickhouse import READ_SETTINGS, BillingClient
+from fleetmeter_billing.clickhouse import READ_SETTINGS, BillingClient, in_utc
 from fleetmeter_billing.invoices.invoice import InvoiceLine
 from fleetmeter_billing.periods.close_log import Close, close_ids
 from fleetmeter_billing.rates.meter import Meter
@@ -78,6 +78,7 @@ def ledger_sources(
     for row in rows:
         topic, partition, epoch, *group = row[:-6]
         first, after, count, begin, last, quantity = row[-6:]
+        begin, last = in_utc(begin), in_utc(last)
         if not wanted(dict(zip(meter.group_by, group, strict=True))):
             continue
         key = topic, partition, epoch
@@ -127,7 +128,10 @@ def _facts(
         },
         settings=READ_SETTINGS,
     ).result_rows
-    return [FactSource(*row) for row in rows]
+    return [
+        FactSource(topic, partition, epoch, offset, index, source, event_id, in_utc(time), told)
+        for topic, partition, epoch, offset, index, source, event_id, time, told in rows
+    ]
 
 
 def _signed(meter: Meter) -> str:

@@ -31,7 +31,7 @@ from fleetmeter_billing.linear_log import Patience
 from fleetmeter_billing.periods.close_log import CLOSE_LOG, FROZEN_TABLES, Close, close_ids, winning_closes
 from fleetmeter_billing.periods.completeness import check_complete, read_reach
 from fleetmeter_billing.periods.freeze import Freeze
-from fleetmeter_billing.periods.period import PeriodRule, check_period_name, first_day_of
+from fleetmeter_billing.periods.period import PeriodRule, first_day_of
 from fleetmeter_billing.periods.scope import Scope, scope_of
 
 ACCOUNTS_A_STATEMENT: Final = 2_500
@@ -101,7 +101,7 @@ def close_period(
     was closed. OutcomeUnknownError: run it again. And what the client raises where ClickHouse does not answer before
     the switch: nothing was closed.
     """
-    check_period_name(period)
+    first_day_of(period)  # raises for what names no period
     while True:
         closes = winning_closes(client)
         world.step("log_read")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from fleetmeter_billing.clickhouse import READ_SETTINGS, BillingClient
+from fleetmeter_billing.clickhouse import READ_SETTINGS, BillingClient, in_utc
 from fleetmeter_billing.errors import LogDamagedError
 from fleetmeter_billing.linear_log import LinearLog
 
@@ -108,27 +108,23 @@ def _close(row: Sequence[Any]) -> Close:
         seq,
         close_id,
         period,
-        _utc(starts),
-        _utc(ends),
+        in_utc(starts),
+        in_utc(ends),
         tuple(corrected),
         accounts,
         lateness_s,
-        _utc(watermark),
+        in_utc(watermark),
         tuple(_members(one) for one in positions),
         tuple(_members(one) for one in cards),
         tuple(counts),
         tuple(checksums),
         closed_by,
-        _utc(closed_at),
+        in_utc(closed_at),
     )
 
 
 def _members(value: Any) -> Any:
     return tuple(value.values()) if isinstance(value, dict) else tuple(value)
-
-
-def _utc(moment: datetime) -> datetime:
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _literal(value: object) -> object:

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from fleetmeter_billing.clickhouse import READ_SETTINGS, BillingClient
+from fleetmeter_billing.clickhouse import READ_SETTINGS, BillingClient, in_utc
 from fleetmeter_billing.errors import IncompleteError
 
 Position = tuple[str, int, int, int]
@@ -51,7 +51,7 @@ def read_reach(client: BillingClient, retired_topics: Collection[str] = ()) -> R
         "SELECT topic, partition, watermark FROM usage_completeness ORDER BY topic, partition", settings=READ_SETTINGS
     ).result_rows
     partitions = tuple(
-        PartitionReach(topic, partition, watermark if watermark.tzinfo else watermark.replace(tzinfo=UTC))
+        PartitionReach(topic, partition, in_utc(watermark))
         for topic, partition, watermark in rows
         if topic not in retired_topics
     )

@@ -11,7 +11,7 @@ from __future__ import annotations
 import calendar
 import re
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import Final, Literal
 from zoneinfo import ZoneInfo
 
@@ -36,7 +36,7 @@ class PeriodRule:
 
         Raises PeriodError for a name that no account can have.
         """
-        first = _first_day(name)
+        first = first_day_of(name)
         if (len(name) == 7) != (self.kind == "calendar"):
             return None
         period = self.containing(first)
@@ -87,26 +87,8 @@ def day_begins(day: date, zone: ZoneInfo) -> datetime:
     return datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(UTC)
 
 
-def check_period_name(name: str) -> str:
-    """`name`, if a period can be called so. Raises PeriodError."""
-    _first_day(name)
-    return name
-
-
 def first_day_of(name: str) -> date:
-    """The first local day of the period of that name. Raises PeriodError."""
-    return _first_day(name)
-
-
-def longest_reach(name: str) -> tuple[datetime, datetime]:
-    """In UTC, the earliest start and the latest end that any account's period of that name can have."""
-    first = _first_day(name)
-    after = date(*_months_later(first.year, first.month, 1), 1) if len(name) == 7 else first + timedelta(days=31)
-    begin, end = (datetime(day.year, day.month, day.day, tzinfo=UTC) for day in (first, after))
-    return begin - timedelta(hours=14), end + timedelta(hours=12)
-
-
-def _first_day(name: str) -> date:
+    """The first local day of the period of that name. Raises PeriodError if none can be called so."""
     try:
         if month := _MONTH.fullmatch(name):
             day = date(int(month[1]), int(month[2]), 1)

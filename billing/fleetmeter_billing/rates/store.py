@@ -9,10 +9,10 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
-from fleetmeter_billing.clickhouse import READ_SETTINGS, BillingClient
+from fleetmeter_billing.clickhouse import READ_SETTINGS, BillingClient, in_utc
 from fleetmeter_billing.errors import CardUnknownError, LogDamagedError, PublishRefusedError
 from fleetmeter_billing.linear_log import LinearLog, Patience
 from fleetmeter_billing.rates.card import PublishedCard, RateCard, hash_of
@@ -150,15 +150,6 @@ def load_card(client: BillingClient, card: str, version: int) -> PublishedCard:
     return found[version]
 
 
-def card_at(client: BillingClient, card: str, day: date) -> PublishedCard:
-    """The version that holds on a local day: the newest of those that are effective by then. Raises
-    CardUnknownError."""
-    effective = [one for one in published_cards(client, card) if one.card.effective_from <= day]
-    if not effective:
-        raise CardUnknownError(f"no version of {card} holds on {day}: see `fleetmeter rates list`")
-    return effective[-1]
-
-
 def published_source(client: BillingClient, card: str, version: int) -> str:
     """The file that a version was published from, as it was. Raises CardUnknownError."""
     rows: Sequence[Sequence[Any]] = client.query(
@@ -202,7 +193,7 @@ def _read(row: Sequence[Any]) -> PublishedCard:
     return PublishedCard(
         card=card,
         version=version,
-        published_at=published_at.replace(tzinfo=published_at.tzinfo or UTC),
+        published_at=in_utc(published_at),
         published_by=published_by,
         content_hash=stored,
     )

@@ -14,21 +14,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Final
 
 import orjson
 
-from fleetmeter_billing.clickhouse import READ_SETTINGS, BillingClient
+from fleetmeter_billing.accounts.selection import BY_ACCOUNT, few, rows_of
+from fleetmeter_billing.clickhouse import READ_SETTINGS, BillingClient, in_utc
 from fleetmeter_billing.periods.close_log import Close, close_ids
 from fleetmeter_billing.rates.meter import Meter
 from fleetmeter_billing.rates.usage import Discount, MeteredUsage, Segment
 from fleetmeter_billing.usage.meter_sql import meter_statements
 
-_BY_ACCOUNT: Final = "(empty({accounts:Array(String)}) OR has({accounts:Array(String)}, account_id))"
-_FEW: Final = 200
-"""How many accounts go into a statement by name."""
 _OF_PERIOD: Final = "has({closed:Array(String)}, close_id) AND usage_period = {usage_period:String}"
 
 
@@ -89,11 +87,11 @@ def frozen_segments(
     rows = client.query(
         "SELECT account_id, segment, start, end, first_day, days, period_days, status, card, version, plan, committed, "
         "discounts, currency, time_zone, name, details, seq FROM billing_frozen_segments "
-        f"WHERE {_OF_PERIOD} AND {_BY_ACCOUNT} ORDER BY account_id, segment",
+        f"WHERE {_OF_PERIOD} AND {BY_ACCOUNT} ORDER BY account_id, segment",
         parameters=_parameters(closes, usage_period, accounts),
         settings=READ_SETTINGS,
     ).result_rows
-    return [_segment(usage_period, row) for row in _wanted(accounts, rows)]
+    return [_segment(usage_period, row) for row in rows_of(accounts, rows)]
 
 
 def frozen_usage(
@@ -126,7 +124,7 @@ def frozen_usage(
             (meter.name, tuple(2 + statement.dimensions.index(name) for name in meter.group_by))
             for meter in statement.meters
         ]
-        for row in _wanted(accounts, answer.result_rows):
+        for row in rows_of(accounts, answer.result_rows):
             of_part = found.setdefault((row[0], row[1]), {})
             for (name, group), quantity in zip(places, row[width:], strict=True):
                 if quantity:
@@ -154,14 +152,14 @@ def frozen_adjustments(
     """Operators' corrections of a period, in order of account and time. `seq` says with which close each came."""
     rows = client.query(
         "SELECT account_id, segment, seq, source, event_id, time, meter, quantity, reason, reference, model, "
-        f"generation_mode, project_id FROM billing_frozen_adjustments WHERE {_OF_PERIOD} AND {_BY_ACCOUNT} "
+        f"generation_mode, project_id FROM billing_frozen_adjustments WHERE {_OF_PERIOD} AND {BY_ACCOUNT} "
         "ORDER BY account_id, time, source, event_id",
         parameters=_parameters(closes, usage_period, accounts),
         settings=READ_SETTINGS,
     ).result_rows
     return [
-        FrozenAdjustment(account, usage_period, segment, seq, source, event_id, _utc(time), *members)
-        for account, segment, seq, source, event_id, time, *members in _wanted(accounts, rows)
+        FrozenAdjustment(account, usage_period, segment, seq, source, event_id, in_utc(time), *members)
+        for account, segment, seq, source, event_id, time, *members in rows_of(accounts, rows)
     ]
 
 
@@ -215,24 +213,11 @@ def unbilled(client: BillingClient, close: Close) -> list[Unbilled]:
     return [Unbilled(*row) for row in rows]
 
 
-def _few(accounts: Sequence[str]) -> Sequence[str]:
-    """What ClickHouse is told to look for: nothing of a long list, which is looked through afterwards."""
-    return accounts if len(accounts) <= _FEW else ()
-
-
-def _wanted(accounts: Sequence[str], rows: Sequence[Sequence[Any]]) -> Sequence[Sequence[Any]]:
-    """The rows of these accounts, if any are named; a row begins with its account."""
-    if len(accounts) <= _FEW:
-        return rows
-    among = frozenset(accounts)
-    return [row for row in rows if row[0] in among]
-
-
 def _parameters(closes: Sequence[Close], usage_period: str, accounts: Sequence[str]) -> dict[str, Any]:
     return {
         "closed": close_ids(closes, (usage_period,)),
         "usage_period": usage_period,
-        "accounts": list(_few(accounts)),
+        "accounts": few(accounts),
     }
 
 
@@ -261,8 +246,8 @@ def _segment(usage_period: str, row: Sequence[Any]) -> FrozenSegment:
             version=version,
             plan=plan,
             first_day=first_day,
-            start=_utc(start),
-            end=_utc(end),
+            start=in_utc(start),
+            end=in_utc(end),
             days=days,
             period_days=period_days,
             committed=dict(committed),
@@ -275,8 +260,8 @@ def _segment(usage_period: str, row: Sequence[Any]) -> FrozenSegment:
         index,
         segment,
         first_day,
-        _utc(start),
-        _utc(end),
+        in_utc(start),
+        in_utc(end),
         currency,
         time_zone,
         name,
@@ -289,7 +274,3 @@ def _discounts(text: str) -> Iterator[Discount]:
     for one in orjson.loads(text):
         percent, amount = (None if one[name] is None else Decimal(one[name]) for name in ("percent", "amount"))
         yield Discount(one["name"], one["label"], percent, amount, tuple(one["prices"]))
-
-
-def _utc(moment: datetime) -> datetime:
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

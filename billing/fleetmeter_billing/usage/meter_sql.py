@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from fleetmeter_billing.accounts.selection import BY_ACCOUNT
 from fleetmeter_billing.rates.meter import Meter
 
 ROWS: Final = (
     "has({closed:Array(String)}, close_id) AND usage_period = {usage_period:String} "
     "AND (account_id, segment) IN (SELECT account_id, segment FROM billing_frozen_segments "
     "WHERE has({closed:Array(String)}, close_id) AND usage_period = {usage_period:String} "
-    "AND card = {card:String} AND version = {version:UInt32} AND (empty({accounts:Array(String)}) "
-    "OR has({accounts:Array(String)}, account_id)))"
+    f"AND card = {{card:String}} AND version = {{version:UInt32}} AND {BY_ACCOUNT})"
 )
 """Frozen rows that count, of one period, in parts of it that one card version prices; of all accounts, or of some."""
 

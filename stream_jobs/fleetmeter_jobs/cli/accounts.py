@@ -17,7 +17,6 @@ from fleetmeter_billing.accounts.account_store import (
 )
 from fleetmeter_billing.accounts.published import cards_of
 from fleetmeter_billing.accounts.segments import misfits, segments_of
-from fleetmeter_billing.periods.period import check_period_name
 from fleetmeter_billing.rates.store import published_cards
 
 from fleetmeter_jobs.cli.app import command_app
@@ -132,7 +131,7 @@ def show(
             raise CommandError(f"There is no account {name!r}: see `fleetmeter accounts list`.")
         parts = []
         if period is not None:
-            whole = stored.subscriber.account.rule.named(check_period_name(period))
+            whole = stored.subscriber.account.rule.named(period)
             if whole is None:
                 raise CommandError(f"{name} has no period {period}: its periods are {_periods(stored)}.")
             parts = segments_of(stored.subscriber, whole, cards_of(published_cards(client)))

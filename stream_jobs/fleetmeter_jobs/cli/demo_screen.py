@@ -13,6 +13,7 @@ from rich.text import Text
 
 from fleetmeter_jobs.cli.demo_story import Story
 from fleetmeter_jobs.cli.invoice_view import draw_explanation, draw_invoice
+from fleetmeter_jobs.cli.output import section
 
 BAR_WIDTH: Final = 24
 INVOICE_LINES: Final = 6
@@ -24,12 +25,12 @@ def draw(story: Story, *, seconds: float) -> RenderableType:
         Text(),
         _flow(story),
         _verdict(story),
-        *_section("Where queries were answered", _answered(story)),
-        *_section("Parallel and sequential generation: cost follows steps, not tokens", _models(story)),
-        *_section("Largest accounts of the hour", _accounts(story)),
-        *_section("Refused, each with a sentence that says why", _refused(story)),
+        *section("Where queries were answered", _answered(story)),
+        *section("Parallel and sequential generation: cost follows steps, not tokens", _models(story)),
+        *section("Largest accounts of the hour", _accounts(story)),
+        *section("Refused, each with a sentence that says why", _refused(story)),
         *_bill(story),
-        *_section("Where to look next", _next(seconds)),
+        *section("Where to look next", _next(seconds)),
     )
 
 
@@ -76,11 +77,6 @@ def _verdict(story: Story) -> RenderableType:
         lines += [f"all {comparison.figures:,} figures, of every account, model, mode, measure and minute, are right"]
     lines += [Text(problem).markup for each in story.report.partitions for problem in each.problems]
     return Padding(Panel("\n".join(lines), border_style=colour, expand=False), (1, 0, 0, 0))
-
-
-def _section(title: str, body: RenderableType) -> Iterator[RenderableType]:
-    yield Padding(Text(title, "bold"), (1, 0, 0, 0))
-    yield body
 
 
 def _answered(story: Story) -> RenderableType:
@@ -144,9 +140,9 @@ def _bill(story: Story) -> Iterator[RenderableType]:
         return
     explanation = story.bill.explanation
     title = f"One of {story.bill.invoices:,} invoices: tokens and denoising iterations, priced apart"
-    yield from _section(title, draw_invoice(explanation.invoice, INVOICE_LINES))
+    yield from section(title, draw_invoice(explanation.invoice, INVOICE_LINES))
     line = f"fleetmeter invoice explain {explanation.invoice.number} {explanation.line.number}"
-    yield from _section(f"{line}: from the line back to Kafka", draw_explanation(explanation))
+    yield from section(f"{line}: from the line back to Kafka", draw_explanation(explanation))
 
 
 def _next(seconds: float) -> RenderableType:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Any
 
 from fleetmeter_billing.invoices.document import line_document, plain
 from fleetmeter_billing.invoices.explain import Explanation
 from fleetmeter_billing.invoices.invoice import Invoice
 from rich.console import Group, RenderableType
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from fleetmeter_jobs.cli.output import show
+from fleetmeter_jobs.cli.output import section, show
 
 
 def draw_invoice(invoice: Invoice, most_lines: int | None = None) -> RenderableType:
@@ -91,14 +89,14 @@ def _steps(explanation: Explanation) -> Iterator[RenderableType]:
         (f"{line.amount:,} {invoice.currency}", "bold green"),
         f"  (exactly {plain(line.exact)})",
     )
-    yield from _section(f"Price: {line.card} version {line.version}, {line.price or 'none'}", _price(explanation))
+    yield from section(f"Price: {line.card} version {line.version}, {line.price or 'none'}", _price(explanation))
     if explanation.meter is not None:
-        yield from _section(f"Meter {explanation.meter.name} counted {explanation.metered:,}", _frozen(explanation))
+        yield from section(f"Meter {explanation.meter.name} counted {explanation.metered:,}", _frozen(explanation))
     if explanation.sources:
-        yield from _section("Rollup rows of the ledger, by Kafka partition", _rollups(explanation))
+        yield from section("Rollup rows of the ledger, by Kafka partition", _rollups(explanation))
     if explanation.facts:
-        yield from _section("Events", _facts(explanation))
-    yield from _section("Does it add up?", _checks(explanation))
+        yield from section("Events", _facts(explanation))
+    yield from section("Does it add up?", _checks(explanation))
 
 
 def _price(explanation: Explanation) -> RenderableType:
@@ -127,7 +125,7 @@ def _rollups(explanation: Explanation) -> RenderableType:
             str(one.partition),
             f"{one.first_offset:,} to {one.next_offset - 1:,}",
             f"{one.rows:,}",
-            f"{_utc(one.first_minute):%Y-%m-%d %H:%M} to {_utc(one.last_minute):%Y-%m-%d %H:%M}",
+            f"{one.first_minute:%Y-%m-%d %H:%M} to {one.last_minute:%Y-%m-%d %H:%M}",
             f"{one.quantity:,}",
         )
     table.add_row("", "", "", "", "sum", Text(f"{sum(one.quantity for one in explanation.sources):,}", "bold"))
@@ -147,7 +145,7 @@ def _facts(explanation: Explanation) -> RenderableType:
             str(one.partition),
             f"{one.offset:,}" + (f".{one.event_index}" if one.event_index else ""),
             f"{one.source} {one.event_id}",
-            f"{_utc(one.time):%Y-%m-%d %H:%M:%S}",
+            f"{one.time:%Y-%m-%d %H:%M:%S}",
             one.what,
         )
     return table
@@ -163,17 +161,8 @@ def _checks(explanation: Explanation) -> RenderableType:
     return table
 
 
-def _section(title: str, body: RenderableType) -> Iterator[RenderableType]:
-    yield Padding(Text(title, "bold"), (1, 0, 0, 0))
-    yield body
-
-
 def _table(columns: tuple[str, ...], *, numbers: set[str]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     for column in columns:
         table.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
     return table
-
-
-def _utc(moment: datetime) -> datetime:
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
 from fleetmeter_schemas.timestamps import to_rfc3339
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.padding import Padding
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
@@ -52,6 +53,12 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title:
     for row in listed:
         table.add_row(*(cell if isinstance(cell, Text) else Text(show(cell)) for cell in row))
     console.print(table)
+
+
+def section(title: str, body: RenderableType) -> Iterator[RenderableType]:
+    """A part of a screen, under its title."""
+    yield Padding(Text(title, "bold"), (1, 0, 0, 0))
+    yield body
 
 
 def show(cell: Any) -> str:

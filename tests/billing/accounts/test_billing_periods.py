@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from fleetmeter_billing.errors import PeriodError
-from fleetmeter_billing.periods.period import PeriodRule, check_period_name, day_begins
+from fleetmeter_billing.periods.period import PeriodRule, day_begins, first_day_of
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -87,7 +87,7 @@ def test_periods_are_named_by_their_first_day() -> None:
 )
 def test_what_is_no_period_is_refused(name: str) -> None:
     with pytest.raises(PeriodError, match="is no billing period"):
-        check_period_name(name)
+        first_day_of(name)
 
 
 @given(st.integers(1, 31), st.dates(date(2000, 1, 1), date(2099, 12, 31)), st.sampled_from(ZONES))

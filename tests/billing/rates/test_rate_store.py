@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 
 import pytest
 from clickhouse_connect.driver.client import Client
@@ -14,7 +14,6 @@ from fleetmeter_billing.rates.card import RateCard
 from fleetmeter_billing.rates.loading import parse_card
 from fleetmeter_billing.rates.store import (
     Publisher,
-    card_at,
     load_card,
     newest_card,
     publish,
@@ -80,11 +79,7 @@ def test_versions_follow_one_another(client: Client) -> None:
         second.published.card.prices["p"].model.amount,  # type: ignore[union-attr]
     ]
     assert load_card(client, "fleet", 1) == first.published
-    assert card_at(client, "fleet", date(2026, 11, 30)).version == 1
-    assert card_at(client, "fleet", date(2026, 12, 1)).version == 2
     assert published_source(client, "fleet", 1) == "# the first\n"
-    with pytest.raises(CardUnknownError, match="no version of fleet holds on 2026-10-31"):
-        card_at(client, "fleet", date(2026, 10, 31))
     with pytest.raises(CardUnknownError, match="versions 1 to 2, and no version 3"):
         load_card(client, "fleet", 3)
 
