@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import typer
+from fleetmeter_doubles.written_commands import Written, misunderstood
 from fleetmeter_jobs.cli.app import COMMANDS, run
 
 HEAVY = {"faust", "aiokafka", "pyarrow", "clickhouse_connect", "confluent_kafka", "chdb", "pydantic_settings", "pandas"}
@@ -58,12 +59,9 @@ def test_every_command_has_an_example_of_itself(name: str, command: Any) -> None
 
 @pytest.mark.parametrize(("name", "command"), EVERY_COMMAND, ids=NAMES)
 def test_every_example_is_a_command_line_that_is_understood(name: str, command: Any) -> None:
-    example = (command.help or "").split("Example: fleetmeter ", 1)[1].splitlines()[0]
-    own = re.split(r" (?:&&|>|\|) ", example)[0].split()[len(name.split()) :]
-    context = command.make_context(name, [argument.strip("'") for argument in own], resilient_parsing=True)
-    assert context is not None
-    known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
-    assert {argument for argument in own if argument.startswith("-")} <= known
+    example = (command.help or "").split("Example: ", 1)[1].splitlines()[0]
+    assert example.startswith(f"fleetmeter {name}")
+    assert misunderstood(Written("help", 0, example, whole=True)) is None
 
 
 def test_help_names_every_command_and_loads_none_of_them() -> None:

@@ -118,7 +118,7 @@ def autoregressive_command(
     """
     entry = load_catalogue().find(model)
     if entry is None:
-        raise CommandError(f"The catalogue has no model {model!r}: see `fleetmeter schema catalogue`.")
+        raise CommandError(f"The catalogue has no model {model!r}: see `fleetmeter schema models`.")
     _compare(
         f"token by token by {model}",
         lambda *_: lambda rows: autoregressive(rows, entry, model=model),
