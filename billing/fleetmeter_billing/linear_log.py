@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from clickhouse_connect.driver.exceptions import ClickHouseError
+from fleetmeter_sql.refusals import reason_of
 
 from fleetmeter_billing.clickhouse import READ_SETTINGS, BillingClient, insert_settings
 from fleetmeter_billing.errors import LogDamagedError, OutcomeUnknownError
@@ -134,8 +135,8 @@ class LinearLog:
                 attempt += 1
             elif failures >= patience.failures:
                 raise OutcomeUnknownError(
-                    f"whether {self.table} took row {number} is not known: {error}. Run it again once ClickHouse "
-                    "answers: it finds out, and nothing happens twice"
+                    f"whether {self.table} took row {number} is not known: {reason_of(error)}. Run it again once "
+                    "ClickHouse answers: it finds out, and nothing happens twice"
                 ) from error
             patience.wait(failures)
 

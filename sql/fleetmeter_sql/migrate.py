@@ -31,6 +31,7 @@ from fleetmeter_sql.errors import (
     MigrationInterruptedError,
     SqlFileError,
 )
+from fleetmeter_sql.refusals import reason_of
 from fleetmeter_sql.statements import split_statements
 from fleetmeter_sql.table_options import TableOptions
 
@@ -185,5 +186,7 @@ def _run(client: SqlClient, statement: str, parameters: dict[str, object] | None
 def _explained(error: ClickHouseError, doing: str) -> MigrationFailedError | MigrationInterruptedError:
     """ClickHouse's refusal with what was being done; an OperationalError is one that may pass."""
     if isinstance(error, OperationalError):
-        return MigrationInterruptedError(f"{doing}: {error}. Run it again")
-    return MigrationFailedError(f"{doing}: ClickHouse refused it: {error}. Correct the cause and run it again")
+        return MigrationInterruptedError(f"{doing}: {reason_of(error)}. Run it again")
+    return MigrationFailedError(
+        f"{doing}: ClickHouse refused it: {reason_of(error)}. Correct the cause and run it again"
+    )

@@ -14,6 +14,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from fleetmeter_sql.client import SqlClient, in_database
 from fleetmeter_sql.errors import MigrationFailedError
 from fleetmeter_sql.migrate import Migration, load_migrations
+from fleetmeter_sql.refusals import reason_of
 from fleetmeter_sql.table_options import TableOptions
 
 _CREATE: Final = re.compile(r"CREATE (?:OR REPLACE VIEW|VIEW IF NOT EXISTS|VIEW) (?P<name>\w+)\b")
@@ -42,5 +43,7 @@ def rebuild_views(client: SqlClient, database: str, options: TableOptions = Tabl
         try:
             client.command(options.render(statement), settings=settings, use_database=False)
         except ClickHouseError as error:
-            raise MigrationFailedError(f"view {name}: ClickHouse refused it: {error}. Correct the cause") from error
+            raise MigrationFailedError(
+                f"view {name}: ClickHouse refused it: {reason_of(error)}. Correct the cause"
+            ) from error
     return list(views)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from clickhouse_connect.driver.exceptions import DatabaseError
@@ -12,6 +14,7 @@ from fleetmeter_jobs.errors import CountingError, KafkaUnavailableError, Setting
 from fleetmeter_jobs.ledger.errors import StoreUnavailableError
 from fleetmeter_local import PrerequisiteError
 from fleetmeter_producers.errors import TraceError
+from urllib3.exceptions import ProtocolError
 
 
 @pytest.mark.parametrize(
@@ -32,6 +35,23 @@ def test_errors_that_people_can_act_on(error: Exception, exit_code: Exit) -> Non
     assert explained is not None
     assert explained[0] is exit_code
     assert "no" in explained[1]
+
+
+def test_a_store_that_breaks_off_in_the_middle_is_no_defect() -> None:
+    told = (
+        "ClickHouse does not answer: the connection broke. Start one with `fleetmeter up`, or set "
+        "FLEETMETER_CLICKHOUSE_URL."
+    )
+    assert explain_failure(ProtocolError("Connection broken")) == (Exit.CLICKHOUSE, told)
+
+
+def test_nothing_but_one_sentence_is_printed_when_clickhouse_is_away(fleetmeter: Callable[..., Any]) -> None:
+    ran = fleetmeter("usage", "-s", "clickhouse_url=http://127.0.0.1:1")
+    told = (
+        "fleetmeter: ClickHouse at http://127.0.0.1:1 does not answer: connection refused. Start one with "
+        "`fleetmeter up`, or set FLEETMETER_CLICKHOUSE_URL.\n"
+    )
+    assert (ran.code, ran.out, ran.err) == (5, "", told)
 
 
 def test_kafkas_own_error_is_said_in_words() -> None:

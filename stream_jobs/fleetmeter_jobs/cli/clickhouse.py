@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import ssl
 from typing import Any
 from urllib.parse import urlsplit
@@ -9,10 +10,14 @@ from urllib.parse import urlsplit
 import clickhouse_connect
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from fleetmeter_sql import TableOptions
+from fleetmeter_sql.refusals import explain_refusal
 
 from fleetmeter_jobs.cli.exits import CommandError, Exit
 from fleetmeter_jobs.ledger.errors import StoreUntrustedError
 from fleetmeter_jobs.settings import Settings
+
+# clickhouse_connect turns its warnings on; commands tell what went wrong themselves, once.
+logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 
 def connect(settings: Settings, *, database: str | None = None) -> Any:
@@ -43,11 +48,7 @@ def connect(settings: Settings, *, database: str | None = None) -> Any:
             ) from error
         if (distrust := _distrust(error)) is not None:
             raise StoreUntrustedError(settings.clickhouse_url, distrust.verify_message) from error
-        raise CommandError(
-            f"ClickHouse at {settings.clickhouse_url} does not answer: {str(error).splitlines()[0]} "
-            f"Start one with `fleetmeter up`, or set FLEETMETER_CLICKHOUSE_URL.",
-            Exit.CLICKHOUSE,
-        ) from error
+        raise CommandError(explain_refusal(error, settings.clickhouse_url), Exit.CLICKHOUSE) from error
 
 
 def _distrust(error: BaseException | None) -> ssl.SSLCertVerificationError | None:

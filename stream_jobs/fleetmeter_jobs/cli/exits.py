@@ -49,7 +49,6 @@ class CommandError(Exception):
 
 
 _EXIT_OF_DOMAIN: Final = {"input": Exit.INPUT, "kafka": Exit.KAFKA, "clickhouse": Exit.CLICKHOUSE}
-_EXIT_OF_LIBRARY: Final = {"confluent_kafka": Exit.KAFKA, "clickhouse_connect": Exit.CLICKHOUSE}
 
 
 def explain_failure(error: Exception) -> tuple[Exit, str] | None:
@@ -73,7 +72,10 @@ def explain_failure(error: Exception) -> tuple[Exit, str] | None:
     if domain in _EXIT_OF_DOMAIN:
         return _EXIT_OF_DOMAIN[domain], str(error)
     library = type(error).__module__.partition(".")[0]
-    if type(error).__name__ == "KafkaException" or library in _EXIT_OF_LIBRARY:
-        exit_code = _EXIT_OF_LIBRARY.get(library, Exit.KAFKA)
-        return exit_code, f"{exit_code.name.capitalize()} refused or did not answer: {error}"
+    if library in {"clickhouse_connect", "urllib3"}:  # what breaks off in the middle of an answer stays urllib3's
+        from fleetmeter_sql.refusals import explain_refusal  # noqa: PLC0415  (loads clickhouse_connect, as it did)
+
+        return Exit.CLICKHOUSE, explain_refusal(error)
+    if type(error).__name__ == "KafkaException" or library == "confluent_kafka":
+        return Exit.KAFKA, f"Kafka refused or did not answer: {error}"
     return None

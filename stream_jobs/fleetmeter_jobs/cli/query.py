@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from fleetmeter_sql.named_queries import NamedQuery, list_queries, load_query, run_query
+from fleetmeter_sql.refusals import explain_refusal
 from rich.text import Text
 
 from fleetmeter_jobs.cli.app import command_app
@@ -52,9 +53,7 @@ def query(
             answer = run_query(client, asked, values, database=settings.clickhouse_database)
     except ClickHouseError as error:
         raise CommandError(
-            f"ClickHouse refused the query {name}: {str(error).splitlines()[0]} Is the schema current? "
-            f"`fleetmeter migrate --check`",
-            Exit.CLICKHOUSE,
+            f"The query {name}: {explain_refusal(error, settings.clickhouse_url)}", Exit.CLICKHOUSE
         ) from error
     if as_json:
         print_json([dict(zip(answer.column_names, row, strict=True)) for row in answer.result_rows])
