@@ -39,7 +39,7 @@ def business_event(
         identity = pick(rng, offices.applications)
         event_id = identity.next_id(rng, now_us)
         return identity, event_id, *_outcome(rng, account, event_id)
-    if kind < 0.92:
+    if kind < 0.99:
         return offices.training, offices.training.next_id(rng, now_us), _job(rng), NOBODY
     return offices.desk, offices.desk.next_id(rng, now_us), _adjustment(rng), NOBODY
 
