@@ -1,6 +1,7 @@
-"""Settings of a client: frozen, checked, the unit in each name."""
+"""Settings of a client: frozen, checked, the unit in each name.
 
-from __future__ import annotations
+Annotations are evaluated as they stand, not kept as text that pydantic would have to parse: every producer pays for it.
+"""
 
 from pathlib import Path
 from types import MappingProxyType

@@ -4,7 +4,8 @@ Each field is declared once, in `fleetmeter_schemas.events`, with its role, cap 
 Arrow schemas, the native core's field table, the columns of the tables and the documentation are derived from there.
 """
 
-from fleetmeter_schemas.catalogue import Catalogue, ModelEntry, load_catalogue
+from typing import TYPE_CHECKING, Any
+
 from fleetmeter_schemas.envelope import Event, EventRejected, parse_event
 from fleetmeter_schemas.events import (
     EVENT_TYPES,
@@ -20,6 +21,9 @@ from fleetmeter_schemas.explain import explain
 from fleetmeter_schemas.native_spec import native_spec
 from fleetmeter_schemas.reasons import Reason
 from fleetmeter_schemas.timestamps import format_rfc3339, parse_rfc3339
+
+if TYPE_CHECKING:
+    from fleetmeter_schemas.catalogue import Catalogue, ModelEntry, load_catalogue
 
 __all__ = [
     "EVENT_TYPES",
@@ -42,3 +46,12 @@ __all__ = [
     "parse_event",
     "parse_rfc3339",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """What is in the catalogue is imported when it is asked for: most producers never do."""
+    if name in {"Catalogue", "ModelEntry", "load_catalogue"}:
+        from fleetmeter_schemas import catalogue  # noqa: PLC0415
+
+        return getattr(catalogue, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

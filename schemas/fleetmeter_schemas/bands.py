@@ -6,14 +6,12 @@ labels, and rollups made under the old one stay readable and priceable.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 BANDS_VERSION = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Band:
+class Band(NamedTuple):
     """Intervals of one measure: label i holds values up to and including threshold i, the last label all above."""
 
     name: str

@@ -2,9 +2,9 @@
 
 Every field says its role through `fleetmeter_schemas.fields`; rules between fields stand in `rules`. Empty text and
 null mean unknown. Quantities are whole numbers from 0 to 2^40; absent is not zero.
-"""
 
-from __future__ import annotations
+Annotations are evaluated as they stand, not kept as text that pydantic would have to parse: every producer pays for it.
+"""
 
 from typing import Any, ClassVar, Literal, Self
 

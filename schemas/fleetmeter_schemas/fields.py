@@ -6,10 +6,9 @@ at native speed; `field_table` turns it into plain data, from which everything e
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final, Literal, cast, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, cast, get_args, get_origin
 
 from pydantic import Field
 
@@ -44,8 +43,7 @@ class Kind(StrEnum):
     LABELS = "labels"
 
 
-@dataclass(frozen=True, slots=True)
-class FieldSpec:
+class FieldSpec(NamedTuple):
     """One declared field, as data."""
 
     name: str

@@ -1,17 +1,18 @@
-"""Rules between the fields of one event, as data: the native core and pydantic judge by the same table."""
+"""Rules between the fields of one event, as data: the native core and pydantic judge by the same table.
+
+They are named tuples, which are made several times faster than dataclasses: every producer imports them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from fleetmeter_schemas.reasons import Reason
 from fleetmeter_schemas.timestamps import parse_rfc3339
 
 
-@dataclass(frozen=True, slots=True)
-class Violation:
+class Violation(NamedTuple):
     """The field that breaks a rule, why, and the rule in words."""
 
     field: str
@@ -26,8 +27,7 @@ def _amount(value: Any) -> int | None:
     return cast("int | None", value)
 
 
-@dataclass(frozen=True, slots=True)
-class PartsWithin:
+class PartsWithin(NamedTuple):
     """The parts together are at most the whole; what is absent counts 0."""
 
     parts: tuple[str, ...]
@@ -52,8 +52,7 @@ class PartsWithin:
         return {"rule": "parts_within", "parts": list(self.parts), "whole": self.whole}
 
 
-@dataclass(frozen=True, slots=True)
-class NotAbove:
+class NotAbove(NamedTuple):
     """Where both are reported, the field is at most the limit."""
 
     field: str
@@ -72,8 +71,7 @@ class NotAbove:
         return {"rule": "not_above", "field": self.field, "limit": self.limit}
 
 
-@dataclass(frozen=True, slots=True)
-class RequiredWhen:
+class RequiredWhen(NamedTuple):
     """The field must be there when another field has one of some values."""
 
     field: str
@@ -93,8 +91,7 @@ class RequiredWhen:
         return {"rule": "required_when", "field": self.field, "on": self.on, "values": list(self.values)}
 
 
-@dataclass(frozen=True, slots=True)
-class AbsentWhen:
+class AbsentWhen(NamedTuple):
     """The field must not be there, not even as 0, when another field has one of some values."""
 
     field: str
@@ -116,8 +113,7 @@ class AbsentWhen:
         return {"rule": "absent_when", "field": self.field, "on": self.on, "values": list(self.values)}
 
 
-@dataclass(frozen=True, slots=True)
-class NearEventTime:
+class NearEventTime(NamedTuple):
     """The field, a time, lies near the event's own. It is judged where the event's time is known, after all others."""
 
     field: str

@@ -2,6 +2,7 @@
 
 import math
 
+import fleetmeter_schemas
 import pytest
 from fleetmeter_schemas.catalogue import Catalogue, ModelEntry, Shape, load_catalogue
 from pydantic import ValidationError
@@ -98,3 +99,10 @@ def test_entries_are_frozen() -> None:
     shape = Shape(layers=1, heads=2, head_size=3)
     with pytest.raises(ValidationError):
         shape.layers = 2  # type: ignore[misc]
+
+
+def test_the_package_has_the_catalogue_though_it_does_not_import_it() -> None:
+    assert fleetmeter_schemas.load_catalogue is load_catalogue
+    assert all(hasattr(fleetmeter_schemas, name) for name in fleetmeter_schemas.__all__)
+    with pytest.raises(AttributeError, match="'fleetmeter_schemas' has no attribute 'Catalog'"):
+        _ = fleetmeter_schemas.Catalog
