@@ -9,7 +9,7 @@ from decimal import Decimal, localcontext
 from fleetmeter_billing.clickhouse import BillingClient
 from fleetmeter_billing.decide.costs import Costs, cost_of
 from fleetmeter_billing.decide.priced_period import ClosedPeriod, Priced, as_billed, chosen, rate_all, usage_for
-from fleetmeter_billing.decide.traffic import Traffic, dimensions_of, read_traffic
+from fleetmeter_billing.decide.traffic import Traffic, by_account, dimensions_of, read_traffic
 from fleetmeter_billing.invoices.period_lines import PeriodUsage
 from fleetmeter_billing.rates.card import PublishedCard, RateCard
 from fleetmeter_billing.rates.money import CONTEXT
@@ -74,14 +74,14 @@ def compare_work(material: Material, scenario: Scenario, costs: Costs | None = N
 
     Fees, seats, outcomes, commitments and discounts stay. Raises what the scenario does, RatingError and CostsError.
     """
-    changed = _by_account(scenario(material.traffic))
+    changed = by_account(scenario(material.traffic))
     cards: dict[str, dict[int, RateCard]] = {}
     for (account, segment), (published, _) in material.priced.items():
         cards.setdefault(account, {})[segment] = published.card
     usage = {
         account: metered_again(of, cards[account], changed.get(account, ())) for account, of in material.usage.items()
     }
-    before = _work(material, _by_account(material.traffic), material.usage, costs)
+    before = _work(material, by_account(material.traffic), material.usage, costs)
     after = _work(material, changed, usage, costs)
     return [Otherwise(before[account], after[account]) for account in sorted(before)]
 
@@ -103,23 +103,16 @@ def metered_again(usage: PeriodUsage, cards: Mapping[int, RateCard], rows: Seque
     return replace(usage, usage=found)
 
 
-def _by_account(rows: Sequence[Traffic]) -> dict[str, list[Traffic]]:
-    found: dict[str, list[Traffic]] = {}
-    for row in rows:
-        found.setdefault(row.account, []).append(row)
-    return found
-
-
 def _work(
     material: Material,
-    by_account: Mapping[str, Sequence[Traffic]],
+    traffic: Mapping[str, Sequence[Traffic]],
     usage: Mapping[str, PeriodUsage],
     costs: Costs | None,
 ) -> dict[str, Work]:
     lines = rate_all(usage, material.priced)
     found = {}
-    for account in sorted({*lines, *by_account}):
-        own, currency = by_account.get(account, ()), material.currencies[account]
+    for account in sorted({*lines, *traffic}):
+        own, currency = traffic.get(account, ()), material.currencies[account]
         each = [cost_of(row, costs) for row in own] if costs else []
         with localcontext(CONTEXT):
             found[account] = Work(

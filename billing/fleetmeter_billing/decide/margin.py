@@ -11,7 +11,7 @@ from fleetmeter_billing.clickhouse import BillingClient
 from fleetmeter_billing.decide.attribution import ZERO, share_out
 from fleetmeter_billing.decide.costs import Costs, cost_of
 from fleetmeter_billing.decide.priced_period import ClosedPeriod, as_billed, chosen, rate_all, usage_for
-from fleetmeter_billing.decide.traffic import Traffic, dimensions_of, read_traffic
+from fleetmeter_billing.decide.traffic import Traffic, by_account, dimensions_of, read_traffic
 from fleetmeter_billing.invoices.period_lines import PlacedLine
 from fleetmeter_billing.rates.card import PublishedCard, RateCard
 from fleetmeter_billing.rates.money import CONTEXT
@@ -28,7 +28,8 @@ class Margin:
     """What one combination earned and cost, in the currency that its accounts pay in; amounts are not rounded.
 
     `unseen` requests reported nothing by which they could be costed, so that the margin is too good by what they cost.
-    `stepped_tokens` are the output tokens of rows that report steps.
+    `stepped_tokens` are the output tokens of the requests that report steps: where only some of a row do, their share
+    of its tokens.
     """
 
     currency: str
@@ -94,13 +95,11 @@ def margins(
     currencies: Mapping[str, str],
 ) -> list[Margin]:
     """Pure: the lines of each account shared out to its traffic, less what the traffic costs."""
-    by_account: dict[str, list[Traffic]] = {}
-    for row in traffic:
-        by_account.setdefault(row.account, []).append(row)
+    rows_of = by_account(traffic)
     found: list[Margin] = []
-    for account in sorted({*lines, *by_account}):
+    for account in sorted({*lines, *rows_of}):
         currency = currencies[account]
-        exchange, rows = costs.rate_to(currency), by_account.get(account, [])
+        exchange, rows = costs.rate_to(currency), rows_of.get(account, [])
         shares = share_out(lines.get(account, ()), cards.get(account, {}), rows)
         for place, row in enumerate(rows):
             cost = cost_of(row, costs)
@@ -113,13 +112,18 @@ def margins(
                     requests=row.sum("requests"),
                     unseen=cost.unseen,
                     output_tokens=row.sum("output_tokens"),
-                    stepped_tokens=row.sum("output_tokens") if row.sum("denoising_steps_samples") else 0,
+                    stepped_tokens=_stepped_tokens(row),
                     steps=steps,
                 )
             )
         if shares.get(None):
             found.append(Margin(currency, account, UNSHARED, revenue=shares[None]))
     return by(found, KEYS)
+
+
+def _stepped_tokens(row: Traffic) -> int:
+    requests = row.sum("requests")
+    return row.sum("output_tokens") * row.sum("denoising_steps_samples") // requests if requests else 0
 
 
 def by(margins: Iterable[Margin], keys: Sequence[Key]) -> list[Margin]:

@@ -16,7 +16,7 @@ from typing import Final
 from fleetmeter_schemas.catalogue import ModelEntry
 from fleetmeter_schemas.native_spec import ledger_measures
 
-from fleetmeter_billing.decide.traffic import Traffic
+from fleetmeter_billing.decide.traffic import Traffic, by_account
 from fleetmeter_billing.errors import ComparisonError
 
 _STEPPED: Final = ("denoising_steps", "max_denoising_steps", "blocks")
@@ -85,32 +85,30 @@ def all_cloud(rows: Sequence[Traffic], estimated: Mapping[str, int] | None = Non
     are known; the rest is, per output token, or per query where there are none, what that cloud traffic takes. Raises
     ComparisonError if there is no cloud traffic at all.
     """
-    cloud = [row for row in rows if row.dimensions["placement"] == CLOUD]
+    of_account = by_account(rows)
     moved = [row for row in rows if row.dimensions["placement"] == _LOCAL]
     for account, queries in sorted((estimated or {}).items()):
         if queries:
-            like = next((row for row in rows if row.account == account), None)
-            if like is None:
+            if account not in of_account:
                 raise ComparisonError(f"account {account} has estimates and no traffic in the period to compare with")
+            like = of_account[account][0]
             moved.append(_row(like, {**like.dimensions, "placement": _LOCAL}, {"requests": queries}))
-    if moved and not cloud:
+    stays = [row for row in rows if row.dimensions["placement"] != _LOCAL]
+    if not moved:
+        return stays
+    cloud = [row for row in rows if row.dimensions["placement"] == CLOUD]
+    if not cloud:
         raise ComparisonError("there is no cloud traffic in the period: what a query costs there is not known")
-    found = [row for row in rows if row.dimensions["placement"] != _LOCAL]
-    for row in moved:
-        own = [one for one in cloud if one.account == row.account] or cloud
-        largest = max(own, key=lambda one: (one.sum("requests"), one.dimensions["model"]))
-        peers = [one for one in own if one.dimensions["model"] == largest.dimensions["model"]]
-        found.append(_like(row, largest, peers))
-    return found
+    anybody = _Cloud.of(cloud)
+    clouds = {account: _Cloud.of(own) for account, own in by_account(cloud).items()}
+    return stays + [_answered_by(clouds.get(row.account, anybody), row) for row in moved]
 
 
 def local_share(rows: Sequence[Traffic], share: Fraction) -> list[Traffic]:
     """A part of each account's queries on devices, the same of every kind of cloud query, and the rest in the cloud as
     it is there now. Raises ComparisonError if an account has no cloud traffic to begin with, but local traffic."""
     found = []
-    accounts = {row.account for row in rows}
-    for account in sorted(accounts):
-        own = [row for row in rows if row.account == account]
+    for account, own in sorted(by_account(rows).items()):
         cloud = [row for row in own if row.dimensions["placement"] == CLOUD]
         local = [row for row in own if row.dimensions["placement"] == _LOCAL]
         found += [row for row in own if row.dimensions["placement"] not in (CLOUD, _LOCAL)]
@@ -158,20 +156,34 @@ class _Rates:
         }
 
 
-def _like(row: Traffic, largest: Traffic, peers: Sequence[Traffic]) -> Traffic:
+@dataclass(frozen=True)
+class _Cloud:
+    """The cloud model that answers most of some traffic, and what it takes."""
+
+    largest: Traffic
+    by_query: _Rates
+    by_token: _Rates
+
+    @staticmethod
+    def of(rows: Sequence[Traffic]) -> _Cloud:
+        largest = max(rows, key=lambda one: (one.sum("requests"), one.dimensions["model"]))
+        peers = [one for one in rows if one.dimensions["model"] == largest.dimensions["model"]]
+        return _Cloud(largest, _Rates.of(peers, "requests"), _Rates.of(peers, "output_tokens"))
+
+
+def _answered_by(cloud: _Cloud, row: Traffic) -> Traffic:
     tokens, requests = row.sum("output_tokens"), row.sum("requests")
     # Where devices told no tokens, a query takes what one takes in the cloud.
-    by_query = _Rates.of(peers, "requests")
     if tokens:
-        rates, quantity = _Rates.of(peers, "output_tokens"), tokens
+        rates, quantity = cloud.by_token, tokens
         sums = _without(row, (*_STEPPED, *_WORK))
     else:
-        rates, quantity = by_query, requests
+        rates, quantity = cloud.by_query, requests
         sums = {"requests": requests}
         for name in ("input_tokens", "output_tokens"):
-            sums[name] = _half_up(Fraction(by_query.sums.get(name, 0) * requests, by_query.units))
+            sums[name] = _half_up(Fraction(rates.sums.get(name, 0) * requests, rates.units))
     sums |= _reported(rates.times(quantity, (*_STEPPED, *_WORK)), requests)
-    dimensions = {**largest.dimensions}
+    dimensions = {**cloud.largest.dimensions}
     if "route" in dimensions:
         dimensions["route"] = "direct"
     return _row(row, dimensions, sums)

@@ -50,6 +50,14 @@ class Traffic:
         return quantity
 
 
+def by_account(rows: Iterable[Traffic]) -> dict[str, list[Traffic]]:
+    """The rows of each account, in their order."""
+    found: dict[str, list[Traffic]] = {}
+    for row in rows:
+        found.setdefault(row.account, []).append(row)
+    return found
+
+
 def dimensions_of(cards: Iterable[RateCard]) -> set[str]:
     """The dimensions that the cards' meters of measures look at."""
     meters = [meter for card in cards for meter in card.meters.values() if meter.measure is not None]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from fleetmeter_billing.decide.attribution import share_out
 from fleetmeter_billing.decide.costs import Cost, Costs, cost_of, parse_costs
-from fleetmeter_billing.decide.margin import UNSHARED, Margin, by, drifts, read_margins
+from fleetmeter_billing.decide.margin import UNSHARED, Margin, by, drifts, margins, read_margins
 from fleetmeter_billing.decide.priced_period import read_closed
 from fleetmeter_billing.decide.traffic import Traffic
 from fleetmeter_billing.errors import CostsError
@@ -58,6 +58,13 @@ def test_what_nobody_reported_is_not_zero() -> None:
     part = {"requests": 10, "gpu_ms": 1_000_000, "gpu_ms_samples": 4}
     assert cost_of(row(part), costs) == Cost("own", D(1), 6)
     assert cost_of(row({"requests": 7}, provider="unheard"), costs) == Cost(None, D(0), 7)
+
+
+def test_tokens_of_requests_that_report_no_steps_are_not_in_steps_per_token() -> None:
+    used = {"requests": 10, "output_tokens": 4_000, "denoising_steps": 60, "denoising_steps_samples": 3}
+    (one,) = margins({}, {}, [row(used)], parse_costs(COSTS), {"acme": "USD"})
+    # Three of ten requests with 1,200 of the 4,000 tokens: 60 / 1,200.
+    assert (one.output_tokens, one.stepped_tokens, one.steps_per_token) == (4_000, 1_200, D("0.05"))
 
 
 @pytest.mark.parametrize(
