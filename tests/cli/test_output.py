@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -15,6 +17,14 @@ def test_numbers_beyond_64_bits_and_times_are_exact(capsys: pytest.CaptureFixtur
     print_json({"sum": 2**70 + 1, "at": datetime(2026, 3, 1, 12, tzinfo=UTC), "path": Path("a/b"), "x": b"\xff"})
     printed = json.loads(capsys.readouterr().out)
     assert printed == {"sum": 1180591620717411303425, "at": "2026-03-01T12:00:00.000000Z", "path": "a/b", "x": "\ufffd"}
+
+
+def test_whoever_reads_a_pipe_has_a_document_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers print where they listen, and then stay."""
+    pipe = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BufferedWriter(pipe)))  # type: ignore[arg-type]
+    print_json({"url": "http://127.0.0.1:8091"})
+    assert json.loads(pipe.getvalue()) == {"url": "http://127.0.0.1:8091"}
 
 
 def test_a_value_without_a_json_form_is_a_defect() -> None:

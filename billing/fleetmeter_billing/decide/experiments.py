@@ -125,7 +125,7 @@ def read_participants(
         found.append(
             Participant(
                 account,
-                next(arm for (name, _), arm in arms.items() if name == account),
+                arm_of(experiment, account),
                 whole[account][0].currency,
                 sum((line.rated.amount for line in lines.get(account, ())), ZERO),
                 None if costs is None else spent[account].cost if account in spent else ZERO,

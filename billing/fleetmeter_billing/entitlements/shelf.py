@@ -53,9 +53,13 @@ class Shelf:
         try:
             contents = self.read()
         except Exception as error:  # noqa: BLE001
-            # Whatever it is: a gateway had better decide by what held a minute ago than by nothing.
+            # Whatever it is, a damaged row of one account included: a gateway had better decide by what held a minute
+            # ago than by nothing, and the next refresh may succeed.
             self.error = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-            _logger.error("entitlements stay as they were read %s: %s", self.age_text(), self.error)
+            if self.age_s is None:
+                _logger.error("no entitlements could be read yet: %s", self.error)
+            else:
+                _logger.error("entitlements stay as they were read %.0f s ago: %s", self.age_s, self.error)
             return False
         with self._lock:
             self._contents, self._documents = contents, {}
@@ -66,10 +70,6 @@ class Shelf:
     def age_s(self) -> float | None:
         """Seconds since everything was read; None if it never was."""
         return None if self._contents is None else self.monotonic() - self._read_at
-
-    def age_text(self) -> str:
-        """For people."""
-        return "never" if self.age_s is None else f"{self.age_s:.0f} s ago"
 
     def document(self, account: str) -> Document | None:
         """What holds of the account now; None for one that is not known.

@@ -15,6 +15,7 @@ from typing import Any, Final
 import orjson
 import pyarrow as pa
 
+from fleetmeter_billing.accounts.selection import BY_ACCOUNT, few, rows_of
 from fleetmeter_billing.clickhouse import INSERT_SETTINGS, READ_SETTINGS, BillingClient
 from fleetmeter_billing.errors import InvoiceError, UnknownInvoiceError
 from fleetmeter_billing.invoices.document import (
@@ -85,8 +86,7 @@ def read_invoice(client: BillingClient, number: str) -> Invoice:
 
 def read_invoices(client: BillingClient, period: str, accounts: Sequence[str] = ()) -> Iterator[Invoice]:
     """All invoices of the period, or those of some accounts, by number. Raises InvoiceError."""
-    condition = "period = {period:String}" + (" AND has({accounts:Array(String)}, account_id)" if accounts else "")
-    return _read(client, condition, {"period": period, "accounts": list(accounts)})
+    return _read(client, f"period = {{period:String}} AND {BY_ACCOUNT}", {"period": period}, accounts)
 
 
 def list_invoices(client: BillingClient, period: str | None = None, account: str | None = None) -> list[dict[str, Any]]:
@@ -188,13 +188,16 @@ def _column(values: Sequence[Any], kind: Any) -> Any:
     return pa.array(values, pa.string()).cast(kind) if kind == _QUANTITY else pa.array(values, kind)
 
 
-def _read(client: BillingClient, condition: str, parameters: dict[str, Any]) -> Iterator[Invoice]:
-    heads = client.query(
+def _read(
+    client: BillingClient, condition: str, parameters: dict[str, Any], accounts: Sequence[str] = ()
+) -> Iterator[Invoice]:
+    answer = client.query(
         "SELECT account_id, number, period, lines, toString(content_hash), document "  # noqa: S608  (a condition above)
         f"FROM billing_invoices FINAL WHERE {condition} ORDER BY number",
-        parameters=parameters,
+        parameters={**parameters, "accounts": few(accounts)},
         settings=READ_SETTINGS,
-    ).result_rows
+    )
+    heads = rows_of(accounts, answer.result_rows)
     for start in range(0, len(heads), BLOCK):
         block = heads[start : start + BLOCK]
         rows = client.query(

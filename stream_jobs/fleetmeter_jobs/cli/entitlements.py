@@ -7,7 +7,7 @@ import signal
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from fleetmeter_billing.entitlements.document import content_of
@@ -26,8 +26,12 @@ from fleetmeter_jobs.cli.exits import CommandError, Exit
 from fleetmeter_jobs.cli.options import DataDir, Given, Json, settings_of_stack
 from fleetmeter_jobs.cli.output import console, counted, notes, print_json, print_table, progress
 from fleetmeter_jobs.kafka_access import is_loopback
+from fleetmeter_jobs.logs import configure_logs
 
 app = command_app(help="Show what accounts may have, and list what they had beyond it; tell gateways.")
+
+_DEFAULT_PORT: Final = 8091
+"""Beside the HTTP ingest's 8090."""
 
 PeriodName = Annotated[
     str | None,
@@ -125,7 +129,7 @@ def check(
 @app.command("serve")
 def serve(
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0 takes a free one.")] = 8090,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0 takes a free one.")] = _DEFAULT_PORT,
     tokens: Annotated[
         Path | None, typer.Option("--tokens", help="File of `fleetmeter ingest token new`.", dir_okay=False)
     ] = None,
@@ -145,6 +149,7 @@ def serve(
     """
     judge = _judge(tokens, host, open_to_all=open_to_all)
     settings = settings_of_stack(data_dir, setting)
+    configure_logs(settings)
 
     def read() -> Contents:
         with connect(settings, database=settings.clickhouse_database) as client:

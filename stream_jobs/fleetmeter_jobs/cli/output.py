@@ -24,8 +24,10 @@ notes = Console(stderr=True, width=None if sys.stderr.isatty() else WIDTH_OFF_A_
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on stdout. Integers of any size are written exactly; times in RFC 3339."""
+    """One JSON document on stdout, there at once for whoever reads a pipe, also if the command goes on. Integers of any
+    size are written exactly; times in RFC 3339."""
     sys.stdout.write(json.dumps(value, default=_plain, indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
 
 
 def _plain(value: Any) -> Any:

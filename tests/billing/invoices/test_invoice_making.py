@@ -72,6 +72,8 @@ def test_what_is_stored_comes_back_and_is_written_once(november: CountedUsage) -
     assert read_invoice(client, "2026-11-000001") == invoices["acme"]
     assert [one.account for one in read_invoices(client, "2026-11")] == ["acme", "beta"]
     assert [one.account for one in read_invoices(client, "2026-11", ["beta"])] == ["beta"]
+    more_than_a_request_holds = [f"account-of-somebody-{number}" for number in range(60_000)]
+    assert [one.account for one in read_invoices(client, "2026-11", [*more_than_a_request_holds, "beta"])] == ["beta"]
     assert write_invoices(client, "2026-11", invoices.values()) == 0
     ((count, total),) = client.query("SELECT count(), sum(amount) FROM billing_invoice_lines").result_rows
     assert (count, total) == (5, Decimal("191.1800"))
