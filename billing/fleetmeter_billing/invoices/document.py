@@ -120,7 +120,9 @@ def encode(document: dict[str, Any]) -> bytes:
 
 def plain(value: Decimal) -> str:
     """A decimal without exponent and without zeros at its end: 1500000, 0.25."""
-    text = f"{value:f}"
+    text = str(value)
+    if "E" in text:
+        text = f"{value:f}"  # the same without an exponent, and three times as slow
     if "." in text:
         text = text.rstrip("0").rstrip(".")
     return "0" if text == "-0" else text

@@ -7,9 +7,10 @@ ids, so that whoever makes them again gives them the same ones.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import TypeVar
 
 from fleetmeter_billing.clickhouse import BillingClient
 from fleetmeter_billing.errors import InvoiceError
@@ -29,6 +30,7 @@ from fleetmeter_billing.usage.frozen import (
 )
 from fleetmeter_billing.usage.frozen import corrections as corrected_accounts
 
+_Of = TypeVar("_Of")
 Progress = Callable[[str, int, int], None]
 """What is being done, how much of it is, out of how much."""
 
@@ -48,6 +50,30 @@ class Material:
     def accounts(self) -> list[str]:
         """Whom an invoice may go to, in order."""
         return sorted({*self.own, *(account for _, after in self.earlier.values() for account in after)})
+
+    @property
+    def cards(self) -> set[tuple[str, int]]:
+        """The card versions that any of it is priced with."""
+        periods = [self.own, *(half for both in self.earlier.values() for half in both)]
+        return {
+            (part.segment.card, part.segment.version)
+            for period in periods
+            for usage in period.values()
+            for part in usage.segments
+            if part.segment is not None
+        }
+
+    def of(self, accounts: Iterable[str]) -> Material:
+        """That of some accounts alone."""
+        wanted = list(accounts)
+        earlier = {
+            period: (_some(before, wanted), _some(after, wanted)) for period, (before, after) in self.earlier.items()
+        }
+        return Material(self.close, _some(self.own, wanted), earlier, _some(self.answered, wanted))
+
+
+def _some(by_account: Mapping[str, _Of], wanted: Iterable[str]) -> dict[str, _Of]:
+    return {account: by_account[account] for account in wanted if account in by_account}
 
 
 def read_material(
@@ -82,22 +108,44 @@ def make_invoices(material: Material, card_of: CardOf) -> Iterator[Invoice]:
 
     Raises RatingError and InvoiceError, which name the account's invoice.
     """
-    number = 0
-    for account in material.accounts:
-        own = material.own.get(account)
-        placed = rate_period(own, card_of) if own else []
-        changes = [
-            (period, line)
-            for period, (before, after) in material.earlier.items()
-            if account in after
-            for line in corrections(
-                rate_period(before[account], card_of) if account in before else [], rate_period(after[account], card_of)
-            )
-        ]
-        subscribed = own is not None and any(one.segment is not None for one in own.segments)
-        if subscribed or placed or changes:
-            number += 1
-            yield _invoice(material, account, number, placed, changes, card_of)
+    for rank, account in enumerate(invoiced_accounts(material, card_of), 1):
+        yield invoice_of(material, account, rank, card_of)
+
+
+def invoiced_accounts(material: Material, card_of: CardOf) -> list[str]:
+    """Whom an invoice goes to, in the order of its number. Raises RatingError."""
+    return [
+        account
+        for account in material.accounts
+        if _subscribed(material.own.get(account)) or _changes(material, account, card_of)
+    ]
+
+
+def invoice_of(material: Material, account: str, rank: int, card_of: CardOf) -> Invoice:
+    """The invoice of one of the `invoiced_accounts`; `rank`, from 1, is its place among them.
+
+    Raises RatingError and InvoiceError, which name the account's invoice.
+    """
+    own = material.own.get(account)
+    placed = rate_period(own, card_of) if own else []
+    return _invoice(material, account, rank, placed, _changes(material, account, card_of), card_of)
+
+
+def _subscribed(own: PeriodUsage | None) -> bool:
+    """Whether a subscription held in any part of the period. Without one there are no lines of its own, either."""
+    return own is not None and any(one.segment is not None for one in own.segments)
+
+
+def _changes(material: Material, account: str, card_of: CardOf) -> list[tuple[str, PlacedLine]]:
+    """The account's correction lines, each with the period that it is about."""
+    return [
+        (period, line)
+        for period, (before, after) in material.earlier.items()
+        if account in after
+        for line in corrections(
+            rate_period(before[account], card_of) if account in before else [], rate_period(after[account], card_of)
+        )
+    ]
 
 
 def _invoice(

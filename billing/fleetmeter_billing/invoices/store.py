@@ -7,7 +7,8 @@ merge to one. Lines without a head are no invoice; the next run writes them agai
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from itertools import islice
 from typing import Any, Final
@@ -60,20 +61,40 @@ _LINES: Final = pa.schema(
 )
 
 
-def write_invoices(
-    client: BillingClient, period: str, invoices: Iterable[Invoice], advance: Callable[[int], None] | None = None
-) -> int:
-    """Writes what is not there yet, and returns how many that were. `advance` is told of each block's invoices.
+@dataclass(frozen=True, slots=True)
+class EncodedBlock:
+    """Some invoices as ClickHouse takes them: how many there are, how many of them were not issued yet, and the bodies
+    of two inserts, with what was not."""
+
+    invoices: int
+    new: int
+    lines: bytes
+    heads: bytes
+
+
+def write_invoices(client: BillingClient, period: str, invoices: Iterable[Invoice]) -> int:
+    """Writes what is not there yet, and returns how many that were.
 
     Raises InvoiceError if one was issued with another content: an invoice that went out never changes.
     """
-    issued = _issued(client, period)
+    issued = issued_hashes(client, period)
     iterator, written = iter(invoices), 0
     while block := list(islice(iterator, BLOCK)):
-        written += _write_block(client, block, issued)
-        if advance is not None:
-            advance(len(block))
+        written += write_block(client, encode_block(block, issued))
     return written
+
+
+def write_block(client: BillingClient, block: EncodedBlock) -> int:
+    """Writes a block's lines, then its heads; returns how many invoices were new."""
+    if block.lines:
+        _insert(client, "billing_invoice_lines", _LINES, block.lines)
+    if block.heads:
+        _insert(client, "billing_invoices", _HEADS, block.heads)
+    return block.new
+
+
+def _insert(client: BillingClient, table: str, schema: Any, body: bytes) -> None:
+    client.raw_insert(table, schema.names, insert_block=body, fmt="Arrow", settings=INSERT_SETTINGS)
 
 
 def read_invoice(client: BillingClient, number: str) -> Invoice:
@@ -101,7 +122,8 @@ def list_invoices(client: BillingClient, period: str | None = None, account: str
     return [dict(zip(answer.column_names, row, strict=True)) for row in answer.result_rows]
 
 
-def _issued(client: BillingClient, period: str) -> dict[str, str]:
+def issued_hashes(client: BillingClient, period: str) -> dict[str, str]:
+    """By account, the hash of the invoice that it got for the period."""
     rows = client.query(
         "SELECT account_id, toString(content_hash) FROM billing_invoices FINAL WHERE period = {period:String}",
         parameters={"period": period},
@@ -110,7 +132,11 @@ def _issued(client: BillingClient, period: str) -> dict[str, str]:
     return {str(account): str(digest) for account, digest in rows}
 
 
-def _write_block(client: BillingClient, block: Sequence[Invoice], issued: dict[str, str]) -> int:
+def encode_block(block: Sequence[Invoice], issued: Mapping[str, str]) -> EncodedBlock:
+    """Those of some invoices that are not `issued`. Pure.
+
+    Raises InvoiceError if one was issued with another content: an invoice that went out never changes.
+    """
     heads: list[tuple[Any, ...]] = []
     lines: list[tuple[Any, ...]] = []
     for invoice in block:
@@ -127,11 +153,7 @@ def _write_block(client: BillingClient, block: Sequence[Invoice], issued: dict[s
         if known is None:
             heads.append(_head_row(invoice, head, digest))
             lines += (_line_row(invoice, line, doc) for line, doc in zip(invoice.lines, documents, strict=True))
-    if heads:
-        if lines:
-            _insert(client, "billing_invoice_lines", _LINES, lines)
-        _insert(client, "billing_invoices", _HEADS, heads)
-    return len(heads)
+    return EncodedBlock(len(block), len(heads), _encode(_LINES, lines), _encode(_HEADS, heads))
 
 
 def _head_row(invoice: Invoice, document: bytes, digest: str) -> tuple[Any, ...]:
@@ -142,9 +164,9 @@ def _head_row(invoice: Invoice, document: bytes, digest: str) -> tuple[Any, ...]
         invoice.close_id,
         invoice.currency,
         len(invoice.lines),
-        invoice.charges,
-        invoice.corrections,
-        invoice.total,
+        str(invoice.charges),
+        str(invoice.corrections),
+        str(invoice.total),
         digest,
         document.decode(),
     )
@@ -167,25 +189,27 @@ def _line_row(invoice: Invoice, line: InvoiceLine, document: bytes) -> tuple[Any
         line.version,
         plain(quantity if quantity == quantity.to_integral_value() else quantity.quantize(_TWELVE_DIGITS)),
         line.unit,
-        line.amount,
+        str(line.amount),
         invoice.currency,
         document.decode(),
     )
 
 
-def _insert(client: BillingClient, table: str, schema: Any, rows: Sequence[tuple[Any, ...]]) -> None:
+def _encode(schema: Any, rows: Sequence[tuple[Any, ...]]) -> bytes:
+    """Rows as an Arrow file; nothing for no rows."""
+    if not rows:
+        return b""
     columns = [_column(values, field.type) for values, field in zip(zip(*rows, strict=True), schema, strict=True)]
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, schema) as writer:
         writer.write_batch(pa.record_batch(columns, schema=schema))
-    client.raw_insert(
-        table, schema.names, insert_block=sink.getvalue().to_pybytes(), fmt="Arrow", settings=INSERT_SETTINGS
-    )
+    body: bytes = sink.getvalue().to_pybytes()
+    return body
 
 
 def _column(values: Sequence[Any], kind: Any) -> Any:
-    """Wide decimals come as text, which pyarrow reads fifty times as fast as Decimals."""
-    return pa.array(values, pa.string()).cast(kind) if kind == _QUANTITY else pa.array(values, kind)
+    """Decimals come as text, which pyarrow reads fifty times as fast as Decimals."""
+    return pa.array(values, pa.string()).cast(kind) if pa.types.is_decimal(kind) else pa.array(values, kind)
 
 
 def _read(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -20,9 +21,16 @@ from fleetmeter_billing.invoices.document import as_document
 from fleetmeter_billing.invoices.explain import explain_line
 from fleetmeter_billing.invoices.focus import focus_csv
 from fleetmeter_billing.invoices.invoice import Invoice
-from fleetmeter_billing.invoices.making import make_invoices, read_material
+from fleetmeter_billing.invoices.making import read_material
 from fleetmeter_billing.invoices.period_lines import CardOf
-from fleetmeter_billing.invoices.store import list_invoices, read_invoice, read_invoices, write_invoices
+from fleetmeter_billing.invoices.raters import encoded_blocks
+from fleetmeter_billing.invoices.store import (
+    issued_hashes,
+    list_invoices,
+    read_invoice,
+    read_invoices,
+    write_block,
+)
 from fleetmeter_billing.rates.store import load_card
 
 from fleetmeter_jobs.cli.app import command_app
@@ -51,20 +59,32 @@ Period = Annotated[str, typer.Option("--period", "-p", help="A closed period, su
 OfPeriod = Annotated[str | None, typer.Option("--period", "-p", help="Only invoices of this period.")]
 OfAccount = Annotated[str | None, typer.Option("--account", "-a", help="Only invoices of this account.")]
 Issuer = Annotated[str, typer.Option("--issuer", help="Name of who sends the invoice.")]
+Processes = Annotated[
+    int | None,
+    typer.Option(
+        "--processes", min=1, help="How many processes rate side by side (default: one a core).", show_default=False
+    ),
+]
 Output = Annotated[
     Path | None, typer.Option("--output", "-o", help="File, or folder for the pages of many; without, stdout.")
 ]
 
 
 @app.command("make")
-def make(period: Period, as_json: Json = False, data_dir: DataDir = None, setting: Given = None) -> None:
+def make(
+    period: Period,
+    processes: Processes = None,
+    as_json: Json = False,
+    data_dir: DataDir = None,
+    setting: Given = None,
+) -> None:
     """Make and store the invoices of a closed period. Repeating it, also after a kill, changes nothing.
 
     Example: fleetmeter invoice make --period 2026-11
     """
     settings = settings_of_stack(data_dir, setting)
     with connect(settings, database=settings.clickhouse_database) as client:
-        written, accounts = make_and_store(client, period, quiet=as_json)
+        written, accounts = make_and_store(client, period, quiet=as_json, processes=processes or cores())
     if as_json:
         print_json({"period": period, "invoices": accounts, "written": written})
     else:
@@ -72,26 +92,20 @@ def make(period: Period, as_json: Json = False, data_dir: DataDir = None, settin
         console.print(f"Invoices of {period}: {accounts:,}{before}. See `fleetmeter invoice list --period {period}`.")
 
 
-def make_and_store(client: Any, period: str, *, quiet: bool = False) -> tuple[int, int]:
+def make_and_store(client: Any, period: str, *, quiet: bool = False, processes: int = 1) -> tuple[int, int]:
     """Makes the invoices of a closed period; how many were new, and how many there are. Raises InvoiceError."""
     card_of = published(client)
     with _shown(quiet=quiet) as show:
         material = read_material(client, period, card_of, show)
         # What was read stays until the end; the garbage collector need not look through it again and again.
         gc.freeze()
-        count, total = 0, len(material.accounts)
-
-        def counted() -> Iterator[Invoice]:
-            nonlocal count
-            for invoice in make_invoices(material, card_of):
-                count += 1
-                yield invoice
-                if not count % 50:
-                    show("rating and writing", count, total)
-
+        written, count, total = 0, 0, len(material.accounts)
         show("rating and writing", 0, total)
         try:
-            written = write_invoices(client, period, counted())
+            for block in encoded_blocks(material, card_of, issued_hashes(client, period), processes):
+                written += write_block(client, block)
+                count += block.invoices
+                show("rating and writing", count, total)
         finally:
             gc.unfreeze()
     return written, count
@@ -188,6 +202,11 @@ def explain(
         console.print(draw_explanation(explanation))
     if not explanation.ok:
         raise typer.Exit(Exit.NO)
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def published(client: Any) -> CardOf:

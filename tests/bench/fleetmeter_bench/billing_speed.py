@@ -20,7 +20,7 @@ from fleetmeter_billing.accounts.segments import Cards
 from fleetmeter_billing.periods.close import CloseRules, CloseWorld, close_period
 from fleetmeter_billing.rates.card import RateCard
 from fleetmeter_billing.rates.store import Publisher, publish, published_cards
-from fleetmeter_jobs.cli.invoice import make_and_store
+from fleetmeter_jobs.cli.invoice import cores, make_and_store
 from fleetmeter_local import start_clickhouse
 from fleetmeter_sql import migrate
 from rich.table import Table
@@ -134,7 +134,7 @@ def billing_speed(folder: Path, accounts: int, rows_an_account: int, say: Callab
         speed.frozen_rows = close.row_counts[1]
         say("Making invoices ...")
         begun = time.perf_counter()
-        speed.invoices, _ = make_and_store(client, "2026-11", quiet=True)
+        speed.invoices, _ = make_and_store(client, "2026-11", quiet=True, processes=cores())
         speed.invoices_s = time.perf_counter() - begun
         speed.lines = int(client.command("SELECT count() FROM billing_invoice_lines FINAL"))
         mark(client, "2027-01-02 00:00:00")
