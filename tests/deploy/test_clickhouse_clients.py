@@ -29,6 +29,12 @@ def test_query_with_parameters(client: Client) -> None:
     assert client.query("SELECT %(text)s", parameters={"text": "it's; \\ so"}).result_rows == [("it's; \\ so",)]
 
 
+def test_query_with_parameters_that_no_url_holds(client: Client) -> None:
+    names = [f"account-{number:05}'s" for number in range(2_000)]
+    statement = "SELECT length({names:Array(String)}), {names:Array(String)}[2000]"
+    assert client.query(statement, parameters={"names": names}).result_rows == [(2000, "account-01999's")]
+
+
 def test_rows_go_in_and_come_out(client: Client) -> None:
     summary = client.insert("t", [[1, "x", None], [2, "y", None]], column_names=["a", "b", "c"])
     assert summary.written_rows == 2

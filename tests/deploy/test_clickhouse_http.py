@@ -308,9 +308,33 @@ def test_large_answers_arrive_whole(ask: Http) -> None:
     assert int.from_bytes(reply.body[-8:], "little") == 999_999
 
 
+FORM = {"Content-Type": "multipart/form-data; boundary=x"}
+
+
+def _form(**fields: str) -> bytes:
+    parts = (f'--x\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{fields[name]}\r\n' for name in fields)
+    return ("".join(parts) + "--x--\r\n").encode()
+
+
+def test_the_statement_and_its_parameters_may_come_as_a_form(ask: Http) -> None:
+    """As clickhouse-connect sends them when they are long."""
+    body = _form(query="SELECT length({a:String}), {b:String}, {c:UInt8}", param_a="x" * 131_072, param_b="\\tü")
+    assert ask(body, headers=FORM, param_c="7").body == "131072\t\\tü\t7\n".encode()
+    assert ask(_form(param_a="x"), headers=FORM, query="SELECT {a:String}").body == b"x\n"
+
+
+def test_a_form_is_refused_for_a_value_too_long_and_where_it_breaks_off(ask: Http) -> None:
+    reply = ask(_form(query="SELECT 1", param_a="x" * 131_073), headers=FORM)
+    assert (reply.status, b"Field value too long: param_a" in reply.body) == (500, True)
+    reply = ask(_form(query="SELECT 1")[:-12], headers=FORM)
+    assert (reply.status, b"form can't be read" in reply.body) == (500, True)
+    reply = ask(b"", headers=FORM, query="SELECT 1")
+    assert (reply.status, b"form can't be read" in reply.body) == (500, True)
+
+
 def test_external_tables_are_refused_in_words(ask: Http) -> None:
-    headers = {"Content-Type": "multipart/form-data; boundary=x"}
-    reply = ask(b"--x--\r\n", headers=headers, query="SELECT 1")
+    table = b'--x\r\nContent-Disposition: form-data; name="t"; filename="t"\r\n\r\n1\r\n--x--\r\n'
+    reply = ask(table, headers=FORM, query="SELECT 1", t_structure="a UInt8")
     assert (reply.status, b"External tables" in reply.body) == (501, True)
 
 

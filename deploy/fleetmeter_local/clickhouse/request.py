@@ -63,7 +63,7 @@ def read_job(query: Iterable[tuple[str, str]], headers: Mapping[str, str], *, re
     """The job of a request.
 
     Args:
-        query: the URL's parameters in their order; of a repeated one the last counts.
+        query: parameters of the URL, and of a form, in their order; of a repeated one the last counts.
         headers: the request's.
         reader: the user is read-only.
         changes: the method may change things (POST, PUT); a GET may not.

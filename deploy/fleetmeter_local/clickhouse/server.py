@@ -22,6 +22,7 @@ from fleetmeter_local.clickhouse.access import READING_STATEMENTS, Users, refuse
 from fleetmeter_local.clickhouse.answers import ClickHouseError
 from fleetmeter_local.clickhouse.bodies import Body, accepted_encoding, compress, receive
 from fleetmeter_local.clickhouse.engine import Answer, Engine
+from fleetmeter_local.clickhouse.forms import read_form
 from fleetmeter_local.clickhouse.request import Job, read_job
 from fleetmeter_local.clickhouse.statement import Statement, parse_statement
 
@@ -106,17 +107,15 @@ class ClickHouseHttp:
     async def _receive(self, request: web.Request) -> _Run:
         user = self._users.authenticate(request.headers, request.query)
         changes = request.method in _CHANGING_METHODS
-        job = read_job(request.query.items(), request.headers, reader=user.readonly, changes=changes)
-        if request.content_type == "multipart/form-data":
-            raise ClickHouseError(
-                48, "NOT_IMPLEMENTED", "External tables and form fields are not supported by the embedded ClickHouse."
-            )
+        form = await read_form(request) if request.content_type == "multipart/form-data" else []
+        values = [*request.query.items(), *form]
+        job = read_job(values, request.headers, reader=user.readonly, changes=changes)
         wants = job.settings.get("enable_http_compression", "0") not in ("0", "false", "")
         try:
             body = await receive(request.content.iter_any(), self._spool)
         except OSError as error:
             raise _disk_error(error) from error
-        url_statement = request.query.get("query", "").strip().encode(errors="surrogateescape")
+        url_statement = dict(values).get("query", "").strip().encode(errors="surrogateescape")
         encoding = request.headers.get("Content-Encoding", "").strip().lower()
         # Of a compressed body nothing is known yet: it counts as a query, which costs an INSERT nothing but its place.
         glance = url_statement or (b"" if encoding else body.head(_GLANCE_BYTES))
