@@ -29,7 +29,7 @@ from fleetmeter_billing.clickhouse import DELETE_SETTINGS, READ_SETTINGS, Billin
 from fleetmeter_billing.errors import BillingError
 from fleetmeter_billing.linear_log import Patience
 from fleetmeter_billing.periods.close_log import CLOSE_LOG, FROZEN_TABLES, Close, close_ids, winning_closes
-from fleetmeter_billing.periods.completeness import check_complete, read_reach
+from fleetmeter_billing.periods.completeness import LogEnds, check_all_taken, check_complete, read_reach
 from fleetmeter_billing.periods.freeze import Freeze
 from fleetmeter_billing.periods.period import PeriodRule, first_day_of
 from fleetmeter_billing.periods.scope import Scope, scope_of
@@ -78,6 +78,8 @@ class CloseWorld:
     progress: Progress = lambda _doing, _done, _total: None
     now_ms: Callable[[], int] = field(default=lambda: time.time_ns() // 1_000_000)
     accounts_a_statement: int = ACCOUNTS_A_STATEMENT
+    log_ends: LogEnds | None = None
+    """None: Kafka is not asked, so that partitions which no worker ever took are not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +145,10 @@ def _attempt(
     """Freeze and switch once; None if a rival took the number."""
     scope = scope_of(client, period, accounts, cards, closes, rules.window_days)
     reach = read_reach(client, rules.retired_topics)
+    if world.log_ends is not None:
+        written = world.log_ends(reach.topics)
+        retired = rules.retired_topics
+        check_all_taken(reach, period, {at: end for at, end in written.items() if at[0] not in retired})
     check_complete(reach, period, scope.ends, rules.lateness_s)
     world.step("complete")
     seq = len(closes) + 1

@@ -1,16 +1,22 @@
-"""Whether every minute of a period is complete: each partition's watermark has passed its end by the allowed lateness.
+"""Whether every minute of a period is complete: each partition's watermark has passed its end by the allowed lateness,
+and Kafka has no partition with records that nobody ever began to count.
 
-Watermarks are event times, committed with the counts; no clock of anybody who closes has a say.
+Watermarks are event times, committed with the counts; no clock of anybody who closes has a say. The ledger knows a
+partition from its first commit on, so only Kafka can tell of one that no worker ever took.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from fleetmeter_billing.clickhouse import READ_SETTINGS, BillingClient, in_utc
 from fleetmeter_billing.errors import IncompleteError
+
+LogEnds = Callable[[Collection[str]], Mapping[tuple[str, int], int]]
+"""Asks Kafka: by topic and partition, the offset behind the newest record, 0 where none was ever written. Given are the
+topics that the ledger counts; others that should be counted may be in the answer, too."""
 
 Position = tuple[str, int, int, int]
 """Topic, partition, log epoch, next offset: all before it is counted."""
@@ -38,6 +44,11 @@ class Reach:
 
     partitions: tuple[PartitionReach, ...]
     positions: tuple[Position, ...]
+
+    @property
+    def topics(self) -> list[str]:
+        """The topics of the partitions, in order."""
+        return sorted({one.topic for one in self.partitions})
 
     @property
     def watermark(self) -> datetime:
@@ -79,6 +90,27 @@ def check_complete(reach: Reach, period: str, ends: datetime, lateness_s: int) -
         f"is waited for until {needed:%Y-%m-%d %H:%M:%S}. Of {len(reach.partitions)} partitions {len(lacking)} are not "
         f"there yet: {shown}{more}. Workers must run on each of them; an idle partition advances by itself"
     )
+
+
+def check_all_taken(reach: Reach, period: str, written: Mapping[tuple[str, int], int]) -> None:
+    """Raises IncompleteError for partitions with records (`written`, see LogEnds) that no worker ever took, and for
+    topics that are counted but not in that Kafka: then it is not the one that was counted."""
+    foreign = sorted(set(reach.topics) - {topic for topic, _ in written})
+    if foreign:
+        raise IncompleteError(
+            f"{period} can't be closed: this Kafka has no topic {', '.join(foreign)}, which was counted. Is it another "
+            "one (FLEETMETER_KAFKA_BOOTSTRAP)? A topic that was deleted is named with --retired-topic"
+        )
+    known = {(one.topic, one.partition) for one in reach.partitions}
+    untaken = sorted(where for where, end in written.items() if end > 0 and where not in known)
+    if untaken:
+        shown = ", ".join(f"{topic}/{partition}" for topic, partition in untaken[:20])
+        more = f" and {len(untaken) - 20} more" if len(untaken) > 20 else ""
+        raise IncompleteError(
+            f"{period} is not complete: Kafka has records in {shown}{more}, which no worker ever took, so nobody knows "
+            "what happened there. Start workers on all partitions of the topic, and close again when they have come "
+            "past the period's end"
+        )
 
 
 def _spell(span: timedelta) -> str:

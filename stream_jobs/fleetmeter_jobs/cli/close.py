@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -14,10 +16,13 @@ from fleetmeter_billing.usage.frozen import Unbilled, corrections, unbilled
 from fleetmeter_jobs.cli.app import command_app
 from fleetmeter_jobs.cli.clickhouse import connect
 from fleetmeter_jobs.cli.close_rows import close_as_dict
-from fleetmeter_jobs.cli.exits import Exit
+from fleetmeter_jobs.cli.exits import CommandError, Exit
+from fleetmeter_jobs.cli.kafka import log_ends
 from fleetmeter_jobs.cli.options import DataDir, Given, Json, settings_of_stack
 from fleetmeter_jobs.cli.output import console, counted, print_json, print_table, progress
 from fleetmeter_jobs.cli.positions import this_user
+from fleetmeter_jobs.errors import KafkaAccessError
+from fleetmeter_jobs.settings import Settings
 
 app = command_app()
 
@@ -31,6 +36,13 @@ Retired = Annotated[
     list[str] | None,
     typer.Option("--retired-topic", help="A topic that nobody writes to any more: its watermarks are not waited for."),
 ]
+WithoutKafka = Annotated[
+    bool,
+    typer.Option(
+        "--without-kafka",
+        help="Do not ask Kafka whether it has partitions that no worker ever took: for when it is gone for good.",
+    ),
+]
 By = Annotated[str | None, typer.Option("--by", help="Who closes (default: this user and machine).")]
 
 
@@ -38,6 +50,7 @@ By = Annotated[str | None, typer.Option("--by", help="Who closes (default: this 
 def close(
     period: Period,
     retired_topics: Retired = None,
+    without_kafka: WithoutKafka = False,
     by: By = None,
     as_json: Json = False,
     data_dir: DataDir = None,
@@ -45,8 +58,9 @@ def close(
 ) -> None:
     """Freeze a billing period, once every minute of it is complete.
 
-    Until then it refuses, with exit code 1, and says which partition lacks what. What came late of earlier periods is
-    frozen with it, as corrections. Closing twice, at once, or again after a crash changes nothing.
+    Until then it refuses, with exit code 1, and says which partition lacks what. Kafka is asked for partitions that no
+    worker ever took. What came late of earlier periods is frozen with it, as corrections. Closing twice, at once, or
+    again after a crash changes nothing.
 
     Example: fleetmeter close --period 2026-11
     """
@@ -64,9 +78,8 @@ def close(
             bar.update(task, completed=done, total=total, detail=doing)
 
         try:
-            outcome = close_period(
-                client, period, lambda: cards_of(published_cards(client)), rules, CloseWorld(progress=show)
-            )
+            world = CloseWorld(progress=show, log_ends=None if without_kafka else partial(_log_ends, settings))
+            outcome = close_period(client, period, lambda: cards_of(published_cards(client)), rules, world)
         except IncompleteError as error:
             bar.stop()
             if as_json:
@@ -88,6 +101,19 @@ def close(
         )
         return
     _tell(outcome, corrected, listed)
+
+
+def _log_ends(settings: Settings, counted: Collection[str]) -> dict[tuple[str, int], int]:
+    """How long Kafka's partitions are, of what is counted and what should be. Raises CommandError if it doesn't say."""
+    try:
+        ends = log_ends(settings, {settings.topic, *counted})
+    except (CommandError, KafkaAccessError) as error:
+        raise CommandError(
+            f"Nothing was closed: only Kafka knows of partitions that no worker ever took. {error} Where it is gone "
+            "for good, or its partitions are known to be counted, close with --without-kafka.",
+            Exit.KAFKA,
+        ) from error
+    return {where: found.end for where, found in ends.items()}
 
 
 def _tell(outcome: Outcome, corrected: dict[str, tuple[str, ...]], listed: list[Unbilled]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from fleetmeter_billing.errors import AccountsError, IncompleteError, LedgerShrankError, PeriodError
-from fleetmeter_billing.periods.close import CloseRules, close_period
+from fleetmeter_billing.periods.close import CloseRules, CloseWorld, close_period
 from fleetmeter_billing.periods.close_log import winning_closes
 from fleetmeter_doubles.closing_processes import strays
 from fleetmeter_doubles.counted_usage import CountedUsage, apply_yaml, one_card
@@ -47,6 +47,28 @@ def test_a_period_is_refused_until_accounts_cards_and_every_minute_are_there(cou
     assert not strays(client)
     counted.marker("2026-12-01 00:00:00")
     assert close_period(client, "2026-11", one_card, RULES).ours
+
+
+def test_a_partition_with_records_that_no_worker_took_is_not_complete(counted: CountedUsage) -> None:
+    client = counted.client
+    apply_yaml(client, ACME)
+    counted.marker("2026-12-02 00:00:00")
+    counted.marker("2026-12-02 00:00:00", partition=1)
+
+    def close(written: dict[tuple[str, int], int], retired: tuple[str, ...] = ()) -> bool:
+        rules = CloseRules(lateness_s=3600, retired_topics=retired)
+        return close_period(client, "2026-11", one_card, rules, CloseWorld(log_ends=lambda _topics: written)).ours
+
+    counted_and_empty = {("t", 0): 7, ("t", 1): 0, ("t", 2): 0}
+    with pytest.raises(IncompleteError, match="Kafka has records in t/3, u/0, which no worker ever took"):
+        close({**counted_and_empty, ("t", 3): 1, ("u", 0): 5})
+    with pytest.raises(IncompleteError, match="Kafka has records in t/3, which no worker ever took"):
+        close({**counted_and_empty, ("t", 3): 1, ("u", 0): 5}, retired=("u",))
+    with pytest.raises(IncompleteError, match="this Kafka has no topic t, which was counted"):
+        close({("u", 0): 0})
+    assert winning_closes(client) == []
+    assert not strays(client)
+    assert close(counted_and_empty), "what holds no record lacks none"
 
 
 def test_a_ledger_that_lost_rows_is_never_credited(counted: CountedUsage) -> None:
