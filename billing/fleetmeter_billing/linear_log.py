@@ -13,6 +13,9 @@ What makes trying again safe:
                                          appearing): the attempt, which is part of the token, is raised.
 
 Only whoever was told "done" knows that the token is spent, so that no insert under it can still land.
+
+On replicas the attempt is never raised: Keeper takes a token and its part in one step, so there are no ghosts, and
+"done, and no row appeared" means a replica that lags behind another. It is waited for, under the same token.
 """
 
 from __future__ import annotations
@@ -31,6 +34,9 @@ from fleetmeter_billing.errors import LogDamagedError, OutcomeUnknownError
 
 _UNANSWERED: Final = (ClickHouseError, OSError)
 """What a client raises when a statement failed; whether it took effect is unknown."""
+
+_KEPT_BY_KEEPER: Final = ("Replicated", "Shared")
+"""How the engines begin whose parts and tokens are in Keeper: those of replicas, and those of ClickHouse's cloud."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +131,8 @@ class LinearLog:
             step("after_insert")
             try:
                 found = self.named(client, number)
+                if found is None and error is None and not self._may_be_ghost(client):
+                    error = _lagging(self.table, number)
             except _UNANSWERED as failed:
                 found, error = None, failed
             step("after_read_back")
@@ -140,8 +148,24 @@ class LinearLog:
                 ) from error
             patience.wait(failures)
 
+    def _may_be_ghost(self, client: BillingClient) -> bool:
+        """Whether a token can be logged in this table whose part never appears: only where no Keeper has both."""
+        ((engine,),) = client.query(
+            "SELECT engine FROM system.tables WHERE database = currentDatabase() AND name = {log_table:String}",
+            parameters={"log_table": self.table},
+            settings=READ_SETTINGS,
+        ).result_rows
+        return not str(engine).startswith(_KEPT_BY_KEEPER)
+
     def _condition(self) -> str:
         return " AND ".join(f"{column} = {{log_{column}:{kind}}}" for column, (kind, _) in self.key.items()) or "1"
 
     def _parameters(self) -> dict[str, Any]:
         return {f"log_{column}": value for column, (_, value) in self.key.items()}
+
+
+def _lagging(table: str, number: int) -> OSError:
+    return OSError(
+        f"the insert was answered as done, but the replica that is read does not have row {number} of {table} yet; "
+        "system.replicas and system.replication_queue say what it waits for"
+    )

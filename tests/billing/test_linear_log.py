@@ -47,6 +47,23 @@ def test_a_ghost_raises_the_attempt() -> None:
     assert table.inserts == ["closes/@1#0", "closes/@1#1", "closes/@1#2"]
 
 
+@pytest.mark.parametrize("engine", ["ReplicatedMergeTree", "SharedMergeTree"])
+def test_replicas_have_no_ghosts_so_one_that_lags_is_waited_for_under_the_same_token(engine: str) -> None:
+    table = LogTable(engine=engine, lagging=3)
+    assert append(table, 1, "a") == "a"
+    assert table.inserts == ["closes/@1#0"] * 4
+    assert table.rows == [(1, "a")]
+
+
+def test_a_replica_that_lags_for_long_leaves_it_open() -> None:
+    table = LogTable(engine="ReplicatedMergeTree", lagging=1_000)
+    with pytest.raises(OutcomeUnknownError, match=r"does not have row 1 of closes yet.*Run it again"):
+        append(table, 1, "a")
+    assert set(table.inserts) == {"closes/@1#0"}
+    table.lagging = 0
+    assert append(table, 1, "b") == "a", "whoever runs it again finds out"
+
+
 def test_an_insert_that_lands_late_counts_once() -> None:
     table = LogTable(fates=iter(("late",)))
     assert append(table, 1, "a") == "a"

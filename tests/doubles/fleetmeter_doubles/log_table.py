@@ -29,6 +29,9 @@ class LogTable:
     fates: Iterator[Fate] = field(default_factory=lambda: iter(()))
     before_insert: Callable[[], None] = lambda: None
     inserts: list[str] = field(default_factory=list)
+    engine: str = "MergeTree"
+    lagging: int = 0
+    """So many reads do not see the rows yet, as on a replica that is behind."""
 
     def command(self, statement: str, /, *, parameters: Any = None, settings: Any = None, **_: Any) -> object:
         self.before_insert()
@@ -53,6 +56,11 @@ class LogTable:
         self.late.clear()
 
     def query(self, statement: str, /, *, parameters: Any = None, **_: Any) -> Answer:
+        if "system.tables" in statement:
+            return Answer([(self.engine,)])
+        if self.lagging and self.rows:
+            self.lagging -= 1
+            return Answer([])
         if "ORDER BY" in statement:
             return Answer(sorted(self.rows, reverse=True)[:2])
         return Answer([(name,) for number, name in self.rows if number == parameters["log_number"]])
