@@ -112,6 +112,17 @@ def test_every_room_is_known_to_the_build_and_to_the_table() -> None:
         assert len(packages) == 1, f"{folder} holds the packages {packages}; each room holds exactly one"
 
 
+def test_the_page_about_rooms_has_the_same_table() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)/` \| `(\w+)` \| .* \| (.+) \|$", page, re.MULTILINE)
+    told = {
+        package: set() if allowed == "nothing of ours" else {f"fleetmeter_{name}" for name in allowed.split(", ")}
+        for _, package, allowed in rows
+    }
+    assert told == MAY_IMPORT
+    assert {folder for folder, _, _ in rows} == {folder.name for folder in ROOMS.values()}
+
+
 def test_producers_load_nothing_that_only_jobs_need() -> None:
     """Whoever imports the client gets by with the base install. A function may import more, and says which extra."""
     heavy = {"faust", "aiokafka", "pyarrow", "clickhouse_connect", "typer", "rich", "chdb", "pydantic_settings"}
