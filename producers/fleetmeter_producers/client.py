@@ -116,7 +116,7 @@ class UsageClient:
         self._lock = threading.Lock()
         self._handed_over = threading.Condition(self._lock)
         self._handing_over = 0
-        self._interruptions = Interruptions()
+        self._interruptions = Interruptions(self._accept_interrupting)
         self._incarnation = Incarnation()
         self._outbox = self._open_outbox()
         self._accounts: set[str] = set()
@@ -189,7 +189,7 @@ class UsageClient:
         if not first:
             return self._outbox.pending()
         open_clients.forget(self)
-        self._accept_interrupting()
+        self._interruptions.accept_all()
         self.flush(timeout_s)
         stopped = self._sender is None or self._sender.stop(_STOP_WAIT_S)
         left = self._outbox.pending()
@@ -276,16 +276,15 @@ class UsageClient:
                     self._handed_over.notify_all()
         return accepted
 
-    def _accept_interrupting(self) -> None:
-        """Accept what was emitted in the middle of something; its callers have their ids, and can't wait for room."""
-        while (value := self._interruptions.take()) is not None:
-            accepted = self._outbox.append(value, 0.0)
-            with self._lock:
-                if self._sender is None:
-                    self._start_sender()
-                self._emitted += accepted
-            if not accepted:
-                self._drop()
+    def _accept_interrupting(self, value: bytes) -> None:
+        """Accept an event that was emitted in the middle of something; its caller has its id, and can't wait."""
+        accepted = self._outbox.append(value, 0.0)
+        with self._lock:
+            if self._sender is None:
+                self._start_sender()
+            self._emitted += accepted
+        if not accepted:
+            self._drop()
 
     def _closed_error(self) -> ClientClosedError:
         return ClientClosedError(f"the client of {self._source} is closed; make a new one to emit more")
@@ -302,7 +301,7 @@ class UsageClient:
             retry_wait_limit_s=self.settings.retry_wait_limit_s,
             pack=self._pack,
             inside=self._interruptions,
-            first=self._accept_interrupting,
+            first=self._interruptions.accept_all,
         )
         sender.start()
         self._sender = sender

@@ -128,7 +128,7 @@ def check_against_time(data: EventData, time_us: int) -> None:
 
     Raises `EventRejected` as `parse_event` does; for those who hold valid data and a time, such as a client.
     """
-    violation = first_violation_at(data.RULES, data.__dict__, time_us)
+    violation = first_violation_at(data.TIME_RULES, data.__dict__, time_us) if data.TIME_RULES else None
     if violation is not None:
         path = f"data.{violation.field}"
         raise EventRejected(violation.reason, path, f"{path}: {violation.sentence}")

@@ -69,6 +69,13 @@ class EventData(BaseModel):
     """The rollup measure that counts events of this type; None for facts, which keep a row an event."""
     RULES: ClassVar[tuple[Rule, ...]] = ()
     BANDS: ClassVar[tuple[Band, ...]] = ()
+    TIME_RULES: ClassVar[tuple[NearEventTime, ...]] = ()
+    """Those of RULES that compare with the event's own time: few types have any, and `emit` asks for each event."""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        cls.TIME_RULES = tuple(rule for rule in cls.RULES if isinstance(rule, NearEventTime))
 
     @model_validator(mode="after")
     def _obey_rules(self) -> Self:

@@ -132,6 +132,24 @@ def test_usage_that_garbage_collection_emits_in_the_middle_of_the_client_s_work(
     assert (client.stats().emitted, client.stats().delivered, client.stats().dropped) == (2, 2, 0)
 
 
+def test_what_interrupts_an_emit_is_in_the_outbox_when_that_emit_returns(in_time: InTime) -> None:
+    """So a kill can take it only within that call, as it can any event that is not accepted yet."""
+    broker, ids, outbox = FakeBroker(), list[str](), Interrupted("append", gc.collect)
+    may_send = threading.Event()
+
+    def connect(config: Any) -> Any:
+        assert may_send.wait(DEADLINE_S)  # until then the thread that sends gets no turn
+        return broker.connect(config)
+
+    client = UsageClient("kafka:9092", "urn:test", connect=connect, open_outbox=lambda: outbox)
+    Dropped(client, ids)
+    in_time(lambda: client.emit("a", GENERATION))
+    assert len(ids) == 1
+    assert outbox.pending().events == 2
+    may_send.set()
+    assert client.close(DEADLINE_S).events == 0
+
+
 def test_what_interrupts_a_client_that_never_sent_is_sent_when_it_is_closed(
     in_time: InTime,
 ) -> None:
