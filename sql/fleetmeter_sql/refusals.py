@@ -15,7 +15,8 @@ _ADDRESS: Final = re.compile(r"\((?:for url )?(https?://[^\s()]+)\)")
 _SENTENCE: Final = re.compile(r"DB::Exception: (.*?)(?: \(version [^)]*(?:\([^)]*\))?\)| \(for url |$)", re.DOTALL)
 _NAMED: Final = re.compile(r"[.?]* (\([A-Z0-9_]+\))$")
 _STRANGER: Final = re.compile(r"received HTTP status (\d{3})")
-_LONGEST: Final = 600
+_LONGEST: Final = 240
+"""A statement is longer, and ClickHouse repeats it; its query log has it."""
 
 _MIGRATE: Final = "The tables are not those of this version: run `fleetmeter migrate`."
 _LOGIN: Final = "Check FLEETMETER_CLICKHOUSE_USER and FLEETMETER_CLICKHOUSE_PASSWORD."
@@ -67,7 +68,10 @@ def reason_of(error: BaseException) -> str:
         return f"HTTP {stranger[1]}; is that ClickHouse's address?"
     found = _SENTENCE.search(text)
     said = " ".join((found[1] if found else text.partition("\n")[0] or type(error).__name__).split())
-    return _NAMED.sub(r" \1", said[:_LONGEST]).rstrip(".")
+    named = _NAMED.search(said)
+    said = _NAMED.sub("", said)
+    short = said if len(said) <= _LONGEST else f"{said[:_LONGEST].rstrip()} ..."
+    return f"{short} {named[1]}" if named else short.rstrip(".?")
 
 
 def network_reason(error: BaseException) -> str | None:

@@ -30,7 +30,7 @@ from fleetmeter_billing.rates.broken_rules import Amount, Filter, Positive
 from fleetmeter_billing.rates.meter import CardPart, rollup_dimensions
 from fleetmeter_billing.rates.money import CONTEXT, exponent
 from fleetmeter_billing.rates.yaml_tree import Path as TreePath
-from fleetmeter_billing.rates.yaml_tree import YamlRefusedError, read_yaml
+from fleetmeter_billing.rates.yaml_tree import YamlRefusedError, read_text, read_yaml
 
 UPSTREAM = "upstream_cost_nanousd"
 
@@ -138,7 +138,11 @@ def has_samples(measure: str) -> bool:
 
 def load_costs(path: Path) -> Costs:
     """Reads a file. Raises CostsError with a line for everything that is wrong, and OSError."""
-    return parse_costs(path.read_text(encoding="utf-8"), str(path))
+    try:
+        text = read_text(path)
+    except YamlRefusedError as error:
+        raise _unreadable(str(path), error) from error
+    return parse_costs(text, str(path))
 
 
 def parse_costs(text: str, source: str = "the costs") -> Costs:
@@ -146,8 +150,9 @@ def parse_costs(text: str, source: str = "the costs") -> Costs:
     try:
         tree = read_yaml(text)
     except YamlRefusedError as error:
-        wrong = [f"line {one.place.line}: {one.sentence}" for one in error.faults]
-        raise CostsError("\n  ".join([f"{source} can't be read:", *wrong])) from error
+        raise _unreadable(source, error) from error
+    if not isinstance(tree.data, Mapping):
+        raise CostsError(f"{source} can't be used:\n  line 1: costs are a mapping that begins with `costs:`")
     try:
         return Costs.model_validate(tree.data)
     except ValidationError as error:
@@ -159,3 +164,8 @@ def parse_costs(text: str, source: str = "the costs") -> Costs:
                 f"line {tree.place(path).line}: {name + ': ' if name else ''}{one['msg'].removeprefix('Value error, ')}"
             )
         raise CostsError("\n  ".join([f"{source} can't be used:", *wrong])) from error
+
+
+def _unreadable(source: str, error: YamlRefusedError) -> CostsError:
+    wrong = [f"line {one.place.line}: {one.sentence}" for one in error.faults]
+    return CostsError("\n  ".join([f"{source} can't be read:", *wrong]))

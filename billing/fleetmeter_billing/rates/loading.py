@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 from fleetmeter_billing.errors import CardError
 from fleetmeter_billing.rates.card import RateCard
 from fleetmeter_billing.rates.yaml_tree import Path as TreePath
-from fleetmeter_billing.rates.yaml_tree import Place, YamlRefusedError, YamlTree, read_yaml
+from fleetmeter_billing.rates.yaml_tree import Place, YamlRefusedError, YamlTree, read_text, read_yaml
 
 _RULES: Final = {"missing": "required", "extra_forbidden": "unknown_key"}
 """Names for pydantic's most frequent rules; the others keep theirs."""
@@ -46,12 +46,15 @@ class CardRefusedError(CardError):
 
 def load_card(path: Path) -> RateCard:
     """Reads a card's file. Raises CardRefusedError, and OSError if the file can't be read."""
+    return parse_card(read_card_text(path), source=str(path))
+
+
+def read_card_text(path: Path) -> str:
+    """The text of a card's file. Raises CardRefusedError if it is none, and OSError if the file can't be read."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        problem = Problem(1, 1, "", "utf_8", f"the file is not UTF-8 (byte {error.start})")
-        raise CardRefusedError(str(path), [problem]) from error
-    return parse_card(text, source=str(path))
+        return read_text(path)
+    except YamlRefusedError as error:
+        raise _unreadable(str(path), error) from error
 
 
 def parse_card(text: str, *, source: str = "the card") -> RateCard:
@@ -59,8 +62,7 @@ def parse_card(text: str, *, source: str = "the card") -> RateCard:
     try:
         tree = read_yaml(text)
     except YamlRefusedError as error:
-        found = [Problem(f.place.line, f.place.column, "", f.rule, f.sentence) for f in error.faults]
-        raise CardRefusedError(source, found) from error
+        raise _unreadable(source, error) from error
     if not isinstance(tree.data, Mapping):
         raise CardRefusedError(source, [Problem(1, 1, "", "mapping", "a card is a mapping that begins with `card:`")])
     try:
@@ -68,6 +70,12 @@ def parse_card(text: str, *, source: str = "the card") -> RateCard:
     except ValidationError as error:
         details = error.errors(include_url=False)
         raise CardRefusedError(source, [_problem(one, tree) for one in details]) from error
+
+
+def _unreadable(source: str, error: YamlRefusedError) -> CardRefusedError:
+    return CardRefusedError(
+        source, [Problem(one.place.line, one.place.column, "", one.rule, one.sentence) for one in error.faults]
+    )
 
 
 def _problem(error: ErrorDetails, tree: YamlTree) -> Problem:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
+from pathlib import Path as FilePath
 from typing import Any, Final
 
 import yaml
@@ -19,8 +20,10 @@ Path = tuple[str | int, ...]
 _INTEGER: Final = re.compile(r"[-+]?(0|[1-9][0-9_]*)")
 _DECIMAL: Final = re.compile(r"[-+]?(0|[1-9][0-9_]*)?\.?[0-9_]*([eE][-+]?[0-9]{1,2})?")
 _MOST_NODES: Final = 100_000
-"""Far above any card; aliases of aliases can't make a small file a huge one."""
+"""Far above any card; and a longer file may hold a value for each character. Aliases of aliases can't make a small file
+a huge one."""
 _DEEPEST: Final = 32
+_TOO_DEEP: Final = f"more than {_DEEPEST} values within one another, or one within itself"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,15 @@ class YamlTree:
         return self.keys.get(path) or self.values.get(path) or Place(1, 1)
 
 
+def read_text(path: FilePath) -> str:
+    """The text of a file. Raises YamlRefusedError if it is not UTF-8, and OSError."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        fault = YamlFault(Place(1, 1), "utf_8", f"the file is not UTF-8 (byte {error.start})")
+        raise YamlRefusedError([fault]) from error
+
+
 def read_yaml(text: str) -> YamlTree:
     """Reads one document. Raises YamlRefusedError."""
     try:
@@ -72,9 +84,11 @@ def read_yaml(text: str) -> YamlTree:
         place = _place(mark) if mark else Place(1, 1)
         sentence = ", ".join(part for part in (error.context, error.problem) if part) or "not YAML"
         raise YamlRefusedError([YamlFault(place, "yaml", f"the text is no YAML: {sentence}")]) from error
-    except (yaml.YAMLError, RecursionError) as error:
+    except yaml.YAMLError as error:
         raise YamlRefusedError([YamlFault(Place(1, 1), "yaml", f"the text is no YAML: {error}")]) from error
-    reader = _Reader()
+    except RecursionError as error:
+        raise YamlRefusedError([YamlFault(Place(1, 1), "too_deep", _TOO_DEEP)]) from error
+    reader = _Reader(max(_MOST_NODES, len(text)))
     if root is not None:
         reader.tree.data = reader.read(root, ())
     if reader.faults:
@@ -83,20 +97,21 @@ def read_yaml(text: str) -> YamlTree:
 
 
 class _Reader:
-    def __init__(self) -> None:
+    def __init__(self, most_nodes: int) -> None:
         self.tree = YamlTree()
         self.faults: list[YamlFault] = []
         self._nodes = 0
+        self._most_nodes = most_nodes
 
     def read(self, node: yaml.Node, path: Path) -> Any:
         self._nodes += 1
-        if self._nodes > _MOST_NODES:
-            if self._nodes == _MOST_NODES + 1:  # told once
-                self._fault(node, "too_large", f"more than {_MOST_NODES:,} values")
+        if self._nodes > self._most_nodes:
+            if self._nodes == self._most_nodes + 1:  # told once
+                self._fault(node, "too_large", f"more than {self._most_nodes:,} values")
             return None
         self.tree.values[path] = _place(node.start_mark)
         if len(path) > _DEEPEST:
-            self._fault(node, "too_deep", f"more than {_DEEPEST} values within one another, or one within itself")
+            self._fault(node, "too_deep", _TOO_DEEP)
             return None
         if isinstance(node, yaml.MappingNode):
             return dict(self._entries(node, path))

@@ -15,7 +15,7 @@ from fleetmeter_billing.decide.publish_guard import ChangeLimits, guard
 from fleetmeter_billing.examples import example_names, example_text
 from fleetmeter_billing.rates.card import PublishedCard, RateCard
 from fleetmeter_billing.rates.difference import differences
-from fleetmeter_billing.rates.loading import CardRefusedError, load_card, parse_card
+from fleetmeter_billing.rates.loading import CardRefusedError, load_card, parse_card, read_card_text
 from fleetmeter_billing.rates.remarks import remarks
 from fleetmeter_billing.rates.schema import card_schema
 from fleetmeter_billing.rates.store import Publisher, newest_card, publish, published_cards, published_source
@@ -100,7 +100,7 @@ def publish_card(
 
     Example: fleetmeter rates publish prices.yaml --reason "Cheaper parallel tokens"
     """
-    text = file.read_text(encoding="utf-8")
+    text = read_card_text(file)
     card = parse_card(text, source=str(file))
     settings = settings_of_stack(data_dir, setting)
     with connect(settings, database=settings.clickhouse_database) as client:

@@ -31,7 +31,9 @@ def rebuild(as_json: Json = False, data_dir: DataDir = None, setting: Given = No
     database = settings.clickhouse_database
     with connect(settings) as client:
         if lacking := pending_migrations(client, database):
-            raise CommandError(f"{database} lacks {len(lacking)} migrations: run `fleetmeter migrate` first.")
+            raise CommandError(
+                f"{database} lacks {len(lacking)} migrations: run `fleetmeter migrate` first.", Exit.CLICKHOUSE
+            )
         views = rebuild_views(client, database, table_options(settings))
     with progress(quiet=as_json) as display:
         task = display.add_task("Comparing", total=None, detail="")

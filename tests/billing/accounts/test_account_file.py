@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
-from fleetmeter_billing.accounts.account_file import parse_accounts
+from fleetmeter_billing.accounts.account_file import parse_accounts, read_accounts
 from fleetmeter_billing.accounts.account_store import StoredAccount, plan_apply
 from fleetmeter_billing.errors import AccountsError
+from fleetmeter_billing.rates import yaml_tree
 
 GOOD = """
 accounts:
@@ -62,12 +65,43 @@ def test_a_file_says_who_pays_and_by_which_card() -> None:
         ("period: anniversary", "period: calendar", r"line 16: calendar periods begin on the 1st"),
         ("account: anna", "account: acme", r"'acme' stands there twice"),
         ("accounts:", "customers:", r"one list, `accounts:`"),
-        ("- account: acme", "- account: [acme", r"accounts.yaml: .*\n? *while parsing"),
+        ("- account: acme", "- account: [acme", r"accounts.yaml, line 4: the text is no YAML: while parsing"),
     ],
 )
 def test_what_is_wrong_is_told_with_its_line(old: str, new: str, message: str) -> None:
     with pytest.raises(AccountsError, match=message):
         parse_accounts(GOOD.replace(old, new, 1), "accounts.yaml")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\xef\x00", "line 1: the file is not UTF-8 (byte 0)"),
+        (b"", "one list, `accounts:`"),
+        (b"accounts: &a [*a]", "line 1: more than 32 values within one another, or one within itself"),
+        (b"[" * 1500, "line 1: more than 32 values"),
+        (b"accounts:\n? [a]\n: b", "line 2: a key has to be text"),
+        (
+            b"accounts:\n- {account: a, currency: EUR, subscription: [{from: 2026-13-45}]}",
+            "line 2, subscription.0.from",
+        ),
+    ],
+)
+def test_a_file_that_is_none_is_refused_with_its_name(tmp_path: Path, content: bytes, message: str) -> None:
+    file = tmp_path / "accounts.yaml"
+    file.write_bytes(content)
+    with pytest.raises(AccountsError, match=re.escape(message)) as raised:
+        read_accounts(file)
+    assert str(raised.value).startswith(str(file))
+
+
+def test_a_file_may_hold_as_many_accounts_as_it_has_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(yaml_tree, "_MOST_NODES", 10)
+    rows = "".join(f"- {{account: a{index}, currency: EUR}}\n" for index in range(20))
+    assert len(parse_accounts(f"accounts:\n{rows}", "f")) == 20
+    aliases = "a: &a [1, 1, 1, 1, 1, 1, 1, 1]\nb: &b [*a, *a, *a, *a]\nc: [*b, *b, *b, *b]"
+    with pytest.raises(AccountsError, match="line 1: more than 73 values"):
+        parse_accounts(aliases, "f")
 
 
 def test_applying_tells_what_is_new_and_what_is_revised() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 from fleetmeter_billing.decide.attribution import share_out
-from fleetmeter_billing.decide.costs import Cost, Costs, cost_of, parse_costs
+from fleetmeter_billing.decide.costs import Cost, Costs, cost_of, load_costs, parse_costs
 from fleetmeter_billing.decide.margin import UNSHARED, Margin, by, drifts, margins, read_margins
 from fleetmeter_billing.decide.priced_period import read_closed
 from fleetmeter_billing.decide.traffic import Traffic
@@ -82,6 +84,21 @@ def test_what_is_wrong_in_a_file_is_told_with_its_line(old: str, new: str, why: 
     assert old in COSTS
     with pytest.raises(CostsError, match=f"(?s){why}"):
         parse_costs(COSTS.replace(old, new, 1))
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"\xef\x00", "can't be read:\n  line 1: the file is not UTF-8 (byte 0)"),
+        (b"", "can't be used:\n  line 1: costs are a mapping that begins with `costs:`"),
+        (b"- 1", "can't be used:\n  line 1: costs are a mapping"),
+    ],
+)
+def test_a_file_that_is_none_is_refused_with_its_name(tmp_path: Path, content: bytes, why: str) -> None:
+    file = tmp_path / "costs.yaml"
+    file.write_bytes(content)
+    with pytest.raises(CostsError, match=re.escape(f"{file} {why}")):
+        load_costs(file)
 
 
 def shares(prices: dict[str, Any], meters: dict[str, Any], rows: list[Traffic]) -> dict[int | None, Decimal]:
