@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -60,11 +64,56 @@ def test_kafkas_own_error_is_said_in_words() -> None:
     assert explained[0] is Exit.KAFKA
 
 
+def test_a_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(FileExistsError) as raised:
+        (tmp_path / "file").mkdir()
+    assert explain_failure(raised.value) == (Exit.INPUT, f"{tmp_path / 'file'}: file exists.")
+
+
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     path = tmp_path / "nothing.json"
     with pytest.raises(FileNotFoundError) as raised:
         path.read_bytes()
     assert explain_failure(raised.value) == (Exit.INPUT, f"{path}: no such file or directory.")
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_full_disk_is_told(as_json: bool) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no full disk to try")
+    command = [sys.executable, "-m", "fleetmeter_jobs.cli", "rates", "example", "hybrid", *["--json"] * as_json]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, "Can't write: no space left on device." in done.stderr) == (2, True)
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_reader_that_has_seen_enough_is_no_trouble() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "fleetmeter_jobs.cli", "rates", "example", "hybrid"]
+    with os.fdopen(write, "wb") as closed:
+        done = subprocess.run(command, stdout=closed, stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("usage", "--nope", "--json"), "No such option: --nope"),
+        (("nope", "--json"), "No such command 'nope'"),
+        (("close", "--json"), "Missing option '--period'"),
+        (("schema", "--json", "show"), "No such option: --json"),
+    ],
+)
+def test_machines_get_one_document_about_a_wrong_option(
+    fleetmeter: Callable[..., Any], arguments: tuple[str, ...], said: str
+) -> None:
+    ran = fleetmeter(*arguments)
+    error = json.loads(ran.err)["error"]
+    assert (ran.code, ran.out, error["kind"]) == (2, "", "input")
+    assert error["message"].startswith(said)
 
 
 @pytest.mark.parametrize(

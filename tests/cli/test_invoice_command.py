@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
-from fleetmeter_billing.errors import UnknownInvoiceError
+from fleetmeter_billing.errors import PeriodError, UnknownInvoiceError
 from fleetmeter_doubles.invoice_samples import every_kind
 from fleetmeter_jobs.cli import invoice as commands
 from typer.testing import CliRunner
@@ -20,8 +21,8 @@ INVOICE = every_kind()
 def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     """`run(*arguments)` with a store that holds one invoice."""
 
-    def read_all(_client: object, period: str, _accounts: object) -> list[Any]:
-        return [INVOICE] if period == INVOICE.period else []
+    def read_all(_client: object, period: str, _accounts: object) -> Iterator[Any]:
+        return iter([INVOICE] if period == INVOICE.period else [])
 
     monkeypatch.setattr(commands, "connect", lambda *_arguments, **_options: nullcontext())
     monkeypatch.setattr(commands, "read_invoice", lambda _client, _number: INVOICE)
@@ -54,8 +55,12 @@ def test_a_period_is_exported_as_a_document_a_line_or_a_page_each(run: Any, tmp_
     assert orjson.loads(document)["number"] == INVOICE.number
     run("export", "--period", "2026-11", "--format", "html", "--output", str(tmp_path / "pages"))
     assert [page.name for page in (tmp_path / "pages").iterdir()] == ["2026-11-000001.html"]
-    with pytest.raises(UnknownInvoiceError):
-        run("export", "--period", "2026-10", "--format", "html", "--output", str(tmp_path / "none"))
+    for form in ("json", "csv", "focus", "html"):
+        with pytest.raises(UnknownInvoiceError, match="there are no invoices of 2026-10"):
+            run("export", "--period", "2026-10", "--format", form, "--output", str(tmp_path / "none"))
+    assert not (tmp_path / "none").exists()
+    with pytest.raises(PeriodError, match="'2026-13' is no billing period"):
+        run("export", "--period", "2026-13")
 
 
 def test_export_wants_an_invoice_or_a_period(run: Any) -> None:

@@ -116,8 +116,13 @@ def test_the_life_of_a_card(on_engine: Callable[..., Any], file: Path) -> None:
 
 
 @pytest.mark.clickhouse
-def test_the_life_of_credits(on_engine: Callable[..., Any]) -> None:
+def test_the_life_of_credits(on_engine: Callable[..., Any], file: Path) -> None:
     assert on_engine("migrate").code == 0
+    refused = on_engine("credits", "grant", "acount-1", "5", "--name", "payment-1", "--json")
+    assert (refused.code, "There is no account 'acount-1'" in refused.err) == (2, True)
+    accounts = file.with_name("accounts.yaml")
+    accounts.write_text("accounts: [{account: account-1, currency: EUR}]")
+    assert on_engine("accounts", "apply", str(accounts)).code == 0
     given = ("credits", "grant", "account-1", "1000.5", "--name", "payment-1", "--from", "2026-11-01")
     assert "1,000.5 more credits" in on_engine(*given).out
     assert "nothing was added" in on_engine(*given).out
@@ -125,6 +130,8 @@ def test_the_life_of_credits(on_engine: Callable[..., Any]) -> None:
     assert shown["grants"] == [
         {"grant": "payment-1", "granted": "1000.5", "left": "1000.5", "from": "2026-11-01", "expires": None}
     ]
-    assert on_engine("credits", "settle", "--period", "2026-11", "--json").json == []
+    settled = on_engine("credits", "settle", "--period", "2026-11", "--json")
+    assert (settled.code, "There are no invoices of 2026-11" in settled.err) == (2, True)
+    assert on_engine("credits", "grant", "account-1", "1", "--name", " ").code == 2
     assert on_engine("credits", "grant", "account-1", "many", "--name", "x").code == 2
     assert on_engine("credits", "grant", "account-1", "1", "--name", "x", "--from", "tomorrow").code == 2

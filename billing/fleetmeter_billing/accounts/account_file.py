@@ -64,7 +64,7 @@ def _subscriber(entry: Any) -> Subscriber:
     return Subscriber.model_validate({"account": account, "subscriptions": () if rows is None else rows})
 
 
-_OUTER: Final = {"account": (), "subscriptions": ("subscription",)}
+_OUTER: Final[dict[str | int, TreePath]] = {"account": (), "subscriptions": ("subscription",)}
 
 
 def _sentence(where: str, tree: YamlTree, at: TreePath, error: Any) -> str:

@@ -13,11 +13,12 @@ from decimal import Decimal
 from typing import TypeVar
 
 from fleetmeter_billing.clickhouse import BillingClient
-from fleetmeter_billing.errors import InvoiceError
+from fleetmeter_billing.errors import InvoiceError, PeriodError
 from fleetmeter_billing.invoices.invoice import ZERO, Invoice, InvoiceLine, Span, ValueStatement, total_of
 from fleetmeter_billing.invoices.period_lines import CardOf, PeriodUsage, PlacedLine, corrections, rate_period
 from fleetmeter_billing.invoices.queries_answered import Answered, answered
 from fleetmeter_billing.periods.close_log import Close, winning_closes
+from fleetmeter_billing.periods.period import first_day_of
 from fleetmeter_billing.rates.money import CONTEXT, round_amount
 from fleetmeter_billing.rates.price_models import Package
 from fleetmeter_billing.rates.usage import MeteredUsage
@@ -82,11 +83,12 @@ def read_material(
     card_of: CardOf,
     progress: Progress = lambda _doing, _done, _total: None,
 ) -> Material:
-    """What was frozen for the period's invoices. Raises InvoiceError if the period is not closed."""
+    """What was frozen for the period's invoices. Raises PeriodError if the period is not closed."""
+    first_day_of(period)
     closes = winning_closes(client)
     close = next((one for one in closes if one.period == period), None)
     if close is None:
-        raise InvoiceError(f"period {period} is not closed; do it with: fleetmeter close --period {period}")
+        raise PeriodError(f"period {period} is not closed; do it with: fleetmeter close --period {period}")
     before, through = closes[: close.seq - 1], closes[: close.seq]
     changed = corrected_accounts(client, close)
     total = 2 + 2 * len(changed)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +14,7 @@ from typing import Any, Final
 import orjson
 import typer
 from typer.core import TyperGroup
+from typer.exceptions import Abort, TyperException
 
 from fleetmeter_jobs.cli.exits import Exit, explain_failure
 
@@ -132,17 +135,43 @@ def run(arguments: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if arguments is None else arguments)
     # Libraries' warnings would mix with what commands print; what matters comes as an error of the command itself.
     logging.basicConfig(level=logging.ERROR, format="%(name)s: %(message)s")
+    as_json = "--json" in given
     try:
-        root(given, prog_name="fleetmeter")
+        code = _run(given, as_json=as_json)
+        sys.stdout.flush()  # a disk that is full shows now, as an error that is explained
+        sys.exit(code)
+    except BrokenPipeError:  # whoever reads has seen enough
+        _let_go_of_stdout()
+        sys.exit(Exit.NO)
     except Exception as error:
-        failure = explain_failure(error)
+        if isinstance(error, TyperException):
+            failure: tuple[Exit, str] | None = (Exit.INPUT, error.format_message())
+        else:
+            failure = explain_failure(error)
         if failure is None:
             raise
+        if isinstance(error, OSError) and not error.filename:
+            _let_go_of_stdout()
         exit_code, message = failure
-        _report(message, exit_code, as_json="--json" in given)
+        _report(message, exit_code, as_json=as_json)
         sys.exit(exit_code)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Abort):
         sys.exit(Exit.INTERRUPTED)
+
+
+def _run(given: list[str], *, as_json: bool) -> str | int | None:
+    """The exit code, as `sys.exit` takes it. A wrong option typer explains itself, in a box, but for machines."""
+    try:
+        ended = root(given, prog_name="fleetmeter", standalone_mode=not as_json)
+    except SystemExit as error:
+        return error.code
+    return ended if isinstance(ended, int) else int(Exit.OK)
+
+
+def _let_go_of_stdout() -> None:
+    """What could not be written would be tried again, and complained about, when the process ends."""
+    with contextlib.suppress(OSError, ValueError):  # a stand-in for stdout has no number
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _report(message: str, exit_code: Exit, *, as_json: bool) -> None:

@@ -21,11 +21,13 @@ from fleetmeter_billing.credits.credit_log import (
 )
 from fleetmeter_billing.credits.settlement import credit_line
 from fleetmeter_billing.invoices.invoice import Invoice
-from fleetmeter_billing.invoices.store import read_invoices
+from fleetmeter_billing.invoices.store import list_invoices, read_invoices
+from fleetmeter_billing.periods.period import first_day_of
 from fleetmeter_billing.rates.card import CreditUnit, PublishedCard
 from fleetmeter_billing.rates.store import published_cards
 
 from fleetmeter_jobs.cli.app import command_app
+from fleetmeter_jobs.cli.billing_books import read_subscribers
 from fleetmeter_jobs.cli.clickhouse import connect
 from fleetmeter_jobs.cli.exits import CommandError
 from fleetmeter_jobs.cli.options import DataDir, Given, Json, settings_of_stack
@@ -54,10 +56,13 @@ def grant_credits(
 
     Example: fleetmeter credits grant account-0001 10000 --name payment-4711 --expires 2027-11-01
     """
+    if not name.strip():
+        raise CommandError("--name is empty: name the grant by something that happens once, such as payment-4711.")
     first = _day(day, "--from") if day else datetime.now(UTC).date()
     bought = Purchase(name, _count(count), first, _day(expires, "--expires") if expires else None)
     settings = settings_of_stack(data_dir, setting)
     with connect(settings, database=settings.clickhouse_database) as client:
+        read_subscribers(client, account)
         is_new = grant(client, account, bought, by=by or getpass.getuser(), reason=reason)
     if as_json:
         print_json({"account": account, "grant": name, "credits": bought.count, "is_new": is_new})
@@ -110,6 +115,7 @@ def settle_invoices(
     Example: fleetmeter credits settle --period 2026-11
     """
     settings = settings_of_stack(data_dir, setting)
+    first_day_of(period)
     found = []
     with connect(settings, database=settings.clickhouse_database) as client, progress(quiet=as_json) as bar:
         card_of = _cards(published_cards(client))
@@ -121,6 +127,8 @@ def settle_invoices(
             if entry is not None:
                 found.append({"account": invoice.account, "total": invoice.total, **_draw(entry)})
             bar.update(task, advance=1, detail=invoice.number)
+        if not found and not list_invoices(client, period):
+            raise CommandError(f"There are no invoices of {period}: `fleetmeter invoice make --period {period}`.")
     for one in found:
         one["due"] = one["total"] - one["covered"]
     if as_json:

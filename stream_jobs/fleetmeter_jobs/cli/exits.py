@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import errno
 from enum import IntEnum
 from typing import Any, Final
 
@@ -48,6 +49,7 @@ class CommandError(Exception):
         self.exit_code = exit_code
 
 
+_DISK: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 _EXIT_OF_DOMAIN: Final = {"input": Exit.INPUT, "kafka": Exit.KAFKA, "clickhouse": Exit.CLICKHOUSE}
 
 
@@ -64,8 +66,13 @@ def explain_failure(error: Exception) -> tuple[Exit, str] | None:
             return None
         extra = EXTRA_OF_MODULE.get(module, "jobs")
         return Exit.MISSING, f"This needs the package {module}: pip install 'fleetmeter[{extra}]'"
-    if isinstance(error, FileNotFoundError | IsADirectoryError | PermissionError) and error.filename:
+    if isinstance(error, OSError) and error.filename:
         return Exit.INPUT, f"{error.filename}: {(error.strerror or 'cannot be read').lower()}."
+    if isinstance(error, OSError) and error.errno in _DISK:
+        return (
+            Exit.INPUT,
+            f"Can't write: {(error.strerror or 'no room').lower()}. Make room, or write elsewhere.",
+        )
     if type(error).__name__ == "PrerequisiteError":
         return Exit.MISSING, str(error)
     domain: Any = getattr(error, "domain", None)

@@ -31,6 +31,7 @@ from fleetmeter_billing.invoices.store import (
     read_invoices,
     write_block,
 )
+from fleetmeter_billing.periods.period import first_day_of
 from fleetmeter_billing.rates.store import load_card
 
 from fleetmeter_jobs.cli.app import command_app
@@ -123,13 +124,18 @@ def list_(
 
     Example: fleetmeter invoice list --period 2026-11
     """
+    if period is not None:
+        first_day_of(period)
     settings = settings_of_stack(data_dir, setting)
     with connect(settings, database=settings.clickhouse_database) as client:
         rows = list_invoices(client, period, account)
     if as_json:
         print_json(rows)
+    elif not rows and account:
+        console.print(f"No invoices of {account}{f' in {period}' if period else ''}: see `fleetmeter accounts list`.")
     elif not rows:
-        console.print("No invoices. Close a period, then make them: fleetmeter invoice make --period 2026-11")
+        name = period or "2026-11"
+        console.print(f"No invoices. Close a period, then make them: fleetmeter invoice make --period {name}")
     else:
         columns = ("number", "account_id", "period", "lines", "charges", "corrections", "total", "currency")
         print_table(columns, [[row[name] for name in columns] for row in rows])
@@ -169,12 +175,14 @@ def export(
     form = Format.JSON if as_json else form
     if (number is None) == (period is None):
         raise CommandError("Name either one invoice or, with --period, a period.")
+    if period is not None:
+        first_day_of(period)
     settings = settings_of_stack(data_dir, setting)
     with connect(settings, database=settings.clickhouse_database) as client:
         if number is not None:
             _write(output, _one(form, read_invoice(client, number), issuer))
             return
-        invoices = read_invoices(client, period or "", [account] if account else [])
+        invoices = _some(read_invoices(client, period or "", [account] if account else []), period or "", account)
         if form is Format.HTML:
             _write_pages(output, invoices, issuer)
         else:
@@ -258,13 +266,24 @@ def _write(output: Path | None, text: str) -> None:
         output.write_text(text, encoding="utf-8")
 
 
+def _some(invoices: Iterator[Invoice], period: str, account: str | None) -> Iterator[Invoice]:
+    """The invoices; an empty export would look like a period in which nobody paid. Raises UnknownInvoiceError."""
+    first = next(invoices, None)
+    if first is None:
+        whose = f" for {account}" if account else ""
+        raise UnknownInvoiceError(
+            f"there are no invoices of {period}{whose}; `fleetmeter invoice list` shows those there are"
+        )
+    yield first
+    yield from invoices
+
+
 def _write_pages(output: Path | None, invoices: Iterable[Invoice], issuer: str) -> None:
     if output is None:
         raise CommandError("The pages of a period need a folder: --output invoices/")
-    output.mkdir(parents=True, exist_ok=True)
     count = 0
-    for count, invoice in enumerate(invoices, start=1):  # noqa: B007
+    for count, invoice in enumerate(invoices, start=1):
+        if count == 1:
+            output.mkdir(parents=True, exist_ok=True)
         (output / f"{invoice.number}.html").write_text(invoice_html(invoice, issuer), encoding="utf-8")
-    if not count:
-        raise UnknownInvoiceError("there are no such invoices; `fleetmeter invoice list` shows those there are")
     console.print(f"{count:,} pages in {output}")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from fleetmeter_billing.decide.priced_period import as_billed, read_closed
 from fleetmeter_billing.decide.publish_guard import draft_of
-from fleetmeter_billing.decide.simulation import Change, Effect, instead_of, simulate
-from fleetmeter_billing.rates.card import PublishedCard
+from fleetmeter_billing.decide.simulation import EVERY_CARD, Change, Effect, instead_of, simulate
+from fleetmeter_billing.rates.card import DEFAULT_PLAN, PublishedCard
 from fleetmeter_billing.rates.loading import load_card
 from rich.text import Text
 
@@ -56,6 +57,7 @@ def simulate_card(
         cards = read_cards(client)
         after = _card(card, version, cards)
         name = of_card or after.card.card
+        _check_plans(plans, [one for one in cards.all if name in (one.card.card, EVERY_CARD)])
         closed = read_closed(client, period, account or ())
         before = as_billed(cards.card_of)
         if against is not None:
@@ -83,6 +85,14 @@ def _pair(text: str) -> tuple[str, str]:
     if not equals:
         raise CommandError(f"--plan {text!r} is not OLD=NEW, such as team=business.")
     return old.strip(), new.strip()
+
+
+def _check_plans(plans: Mapping[str, str], cards: Sequence[PublishedCard]) -> None:
+    """A plan that no card has would be followed by nobody, and the answer look as if nothing changed."""
+    known = {plan for one in cards for plan in one.card.plans or (DEFAULT_PLAN,)}
+    for old in plans:
+        if cards and old not in known:
+            raise CommandError(f"--plan {old}={plans[old]}: there is no plan {old!r}, but {', '.join(sorted(known))}.")
 
 
 def _print(effect: Effect, limit: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-from fleetmeter_billing.errors import InvoiceError, UnknownInvoiceError
+from fleetmeter_billing.errors import InvoiceError, PeriodError, UnknownInvoiceError
 from fleetmeter_billing.invoices.invoice import Invoice
 from fleetmeter_billing.invoices.making import make_invoices, read_material
 from fleetmeter_billing.invoices.store import list_invoices, read_invoice, read_invoices, write_invoices
@@ -140,8 +140,10 @@ def test_local_answers_are_valued_at_the_periods_average(counted: CountedUsage) 
 
 
 def test_a_period_that_is_not_closed_has_no_invoices(counted: CountedUsage) -> None:
-    with pytest.raises(InvoiceError, match="period 2026-11 is not closed; do it with: fleetmeter close"):
+    with pytest.raises(PeriodError, match="period 2026-11 is not closed; do it with: fleetmeter close"):
         read_material(counted.client, "2026-11", CARDS)
+    with pytest.raises(PeriodError, match="'2026-13' is no billing period"):
+        read_material(counted.client, "2026-13", CARDS)
 
 
 def test_an_invoice_that_went_out_never_changes(november: CountedUsage) -> None:
