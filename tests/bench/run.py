@@ -62,7 +62,7 @@ def main(arguments: list[str]) -> int:
     # Progress goes to stderr, so that --json leaves stdout to the machine.
     console = Console(stderr=options.json)
     if not console.is_terminal:
-        console = Console(stderr=options.json, width=110)
+        console = Console(stderr=options.json, width=120)  # that of workers takes 112
     results: dict[str, Any] = {"machine": machine()}
     show_machine(console, results["machine"])
     native = None
