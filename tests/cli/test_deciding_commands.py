@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fleetmeter_doubles.billing_store import new_store
 from fleetmeter_doubles.counted_usage import CountedUsage
 from fleetmeter_doubles.decided_periods import CARD, two_closed_periods
-from fleetmeter_doubles.migrated_database import migrated_database
 from fleetmeter_local import RunningClickHouse
 
 pytestmark = pytest.mark.clickhouse
@@ -24,8 +24,8 @@ rules: [{name: all, amounts: [{measure: gpu_ms, amount: 1, per: 1000}]}]
 
 @pytest.fixture(scope="module")
 def decided(clickhouse: RunningClickHouse) -> Iterator[CountedUsage]:
-    with migrated_database(clickhouse) as client:
-        yield two_closed_periods(client)
+    with new_store(clickhouse) as store:
+        yield two_closed_periods(store.client)
 
 
 @pytest.fixture

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from fleetmeter_doubles.billing_store import new_store
 from fleetmeter_doubles.counted_usage import CountedUsage
 from fleetmeter_doubles.decided_periods import two_closed_periods
-from fleetmeter_doubles.migrated_database import migrated_database
 from fleetmeter_local import RunningClickHouse
 
 
 @pytest.fixture(scope="package")
 def decided(clickhouse: RunningClickHouse) -> Iterator[CountedUsage]:
     """See `two_closed_periods`."""
-    with migrated_database(clickhouse) as client:
-        yield two_closed_periods(client)
+    with new_store(clickhouse) as store:
+        yield two_closed_periods(store.client)

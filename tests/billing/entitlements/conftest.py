@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from fleetmeter_doubles.billing_store import new_store
 from fleetmeter_doubles.counted_usage import CountedUsage
-from fleetmeter_doubles.migrated_database import migrated_database
 from fleetmeter_local import RunningClickHouse
 
 
 @pytest.fixture(scope="module")
 def counted(clickhouse: RunningClickHouse) -> Iterator[CountedUsage]:
     """Nothing counted yet; the module's tests share it."""
-    with migrated_database(clickhouse) as client:
-        yield CountedUsage(client)
+    with new_store(clickhouse) as store:
+        yield store

@@ -28,9 +28,4 @@ def counted(shared_store: CountedUsage) -> CountedUsage:
 def another_client(clickhouse: RunningClickHouse, counted: CountedUsage) -> Callable[[], Client]:
     """Clients of their own on the same database."""
 
-    def make() -> Client:
-        client = new_client(clickhouse)
-        client.database = counted.client.database
-        return client
-
-    return make
+    return lambda: new_client(clickhouse, counted.client.database)

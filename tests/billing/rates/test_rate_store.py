@@ -21,8 +21,8 @@ from fleetmeter_billing.rates.store import (
     published_source,
 )
 from fleetmeter_billing.usage.meter_sql import meter_statements
+from fleetmeter_doubles import billing_store
 from fleetmeter_local import RunningClickHouse
-from fleetmeter_sql import migrate
 
 pytestmark = pytest.mark.clickhouse
 
@@ -37,35 +37,15 @@ def card(amount: str = "0.25", *, effective: str = "2026-11-01", name: str = "fl
 
 
 @pytest.fixture(scope="module")
-def migrated(clickhouse: RunningClickHouse, new_client: Callable[[str | None], Client]) -> Iterator[str]:
-    """One database for this module; tests have cards of their own."""
-    name = "test_rate_store"
-    with new_client(None) as client:
-        migrate(client, name)
-        yield name
-        client.command(f"DROP DATABASE {name} SYNC")
-
-
-@pytest.fixture(scope="module")
-def new_client(clickhouse: RunningClickHouse) -> Callable[[str | None], Client]:
-    import clickhouse_connect  # noqa: PLC0415
-
-    def make(database: str | None) -> Client:
-        return clickhouse_connect.get_client(
-            host=clickhouse.host,
-            port=clickhouse.port,
-            username=clickhouse.user,
-            password=clickhouse.password,
-            autogenerate_session_id=False,
-            **({} if database is None else {"database": database}),
-        )
-
-    return make
+def new_client(clickhouse: RunningClickHouse) -> Iterator[Callable[[], Client]]:
+    """Clients on one database of this module; tests have cards of their own."""
+    with billing_store.new_store(clickhouse) as store:
+        yield lambda: billing_store.new_client(clickhouse, store.client.database)
 
 
 @pytest.fixture
-def client(new_client: Callable[[str | None], Client], migrated: str) -> Iterator[Client]:
-    with new_client(migrated) as made:
+def client(new_client: Callable[[], Client]) -> Iterator[Client]:
+    with new_client() as made:
         yield made
 
 
@@ -122,12 +102,12 @@ def test_a_review_may_refuse_before_anything_is_written(client: Client) -> None:
     assert newest_card(client, "dear") is None
 
 
-def test_of_several_who_publish_at_once_one_wins(new_client: Callable[[str | None], Client], migrated: str) -> None:
+def test_of_several_who_publish_at_once_one_wins(new_client: Callable[[], Client]) -> None:
     barrier = threading.Barrier(4)
     told: list[object] = []
 
     def one(number: int) -> None:
-        with new_client(migrated) as client:
+        with new_client() as client:
             barrier.wait()
             try:
                 told.append(publish(client, card(f"0.{number + 1}", name="race"), OCTOBER).published)
@@ -139,7 +119,7 @@ def test_of_several_who_publish_at_once_one_wins(new_client: Callable[[str | Non
         thread.start()
     for thread in threads:
         thread.join(60)
-    with new_client(migrated) as client:
+    with new_client() as client:
         there = published_cards(client, "race")
     # Who came when the winner was already there published the next version; whoever raced for the same was refused.
     winners = [one for one in told if not isinstance(one, str)]

@@ -36,7 +36,7 @@ def emptied(store: CountedUsage) -> CountedUsage:
     return CountedUsage(store.client)
 
 
-def new_client(clickhouse: RunningClickHouse) -> Client:
+def new_client(clickhouse: RunningClickHouse, database: str | None = None) -> Client:
     """A client that others may use beside it: without a session, in which statements would wait for one another."""
     return clickhouse_connect.get_client(
         host=clickhouse.host,
@@ -44,4 +44,5 @@ def new_client(clickhouse: RunningClickHouse) -> Client:
         username=clickhouse.user,
         password=clickhouse.password,
         autogenerate_session_id=False,
+        **({} if database is None else {"database": database}),
     )
