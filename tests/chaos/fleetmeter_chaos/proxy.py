@@ -31,6 +31,8 @@ Action = Literal[
 ]
 _HEAD_LIMIT: Final = 1 << 20
 _BROKEN: Final = (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError)
+_TURNS_TO_ACCEPT: Final = 5
+"""Of the loop: from a socket that can be accepted to the task that serves it, with room to spare."""
 
 
 @dataclass(slots=True)
@@ -83,6 +85,7 @@ class Proxy:
         """Set with the first commit of any worker."""
         self._rules: list[Rule] = []
         self._late: set[asyncio.Task[None]] = set()
+        self._serving: set[asyncio.Task[None]] = set()
         self._hurry = asyncio.Event()
         self._servers: list[asyncio.Server] = []
         self._loop = asyncio.new_event_loop()
@@ -92,10 +95,14 @@ class Proxy:
     def listen(self, worker: str) -> int:
         """A port for a worker."""
 
+        # asyncio's own task for a connection complains when it is cancelled before it began.
+        def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = self._loop.create_task(self._serve(worker, reader, writer))
+            self._serving.add(task)
+            task.add_done_callback(self._serving.discard)
+
         async def start() -> int:
-            server = await asyncio.start_server(
-                lambda reader, writer: self._serve(worker, reader, writer), "127.0.0.1", 0, limit=_HEAD_LIMIT
-            )
+            server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=_HEAD_LIMIT)
             self._servers.append(server)
             return int(server.sockets[0].getsockname()[1])
 
@@ -132,8 +139,12 @@ class Proxy:
         async def end() -> None:
             for server in self._servers:
                 server.close()
-            # Again and again: a connection that was accepted just before gets its task only now.
-            while others := asyncio.all_tasks() - {asyncio.current_task()}:
+            # A connection that was accepted just before gets its task only some turns of the loop later.
+            turns = 0
+            while turns < _TURNS_TO_ACCEPT:
+                await asyncio.sleep(0)
+                others = asyncio.all_tasks() - {asyncio.current_task()}
+                turns = 0 if others else turns + 1
                 for task in others:
                     task.cancel()
                 await asyncio.gather(*others, return_exceptions=True)
