@@ -27,6 +27,7 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     monkeypatch.setattr(commands, "connect", lambda *_arguments, **_options: nullcontext())
     monkeypatch.setattr(commands, "read_invoice", lambda _client, _number: INVOICE)
     monkeypatch.setattr(commands, "read_invoices", read_all)
+    monkeypatch.setattr(commands, "settled", lambda _client, invoices: invoices)
     monkeypatch.chdir(tmp_path)
     return lambda *arguments: CliRunner().invoke(commands.app, list(arguments), catch_exceptions=False)
 

@@ -18,6 +18,7 @@ from fleetmeter_billing.credits.balance import Entry, Parts, draw
 from fleetmeter_billing.credits.settlement import CreditLine, covered, needed
 from fleetmeter_billing.errors import CreditsError
 from fleetmeter_billing.linear_log import LinearLog, Patience
+from fleetmeter_billing.rates.money import round_amount
 
 PATIENCE: Final = Patience()
 _RIVALS: Final = 100
@@ -152,6 +153,6 @@ _NEVER: Final = date(2149, 6, 6)
 def _read(row: Sequence[Any]) -> Entry:
     number, kind, parts, day, expires, invoice, money, currency = row
     read: Parts = tuple((name, Decimal(count)) for name, count in json.loads(parts))
-    return Entry(
-        *(int(number), kind, read, day, None if expires == _NEVER else expires, invoice, Decimal(money), currency)
-    )
+    # The column has four digits for every currency.
+    paid = round_amount(Decimal(money), currency) if currency else Decimal(0)
+    return Entry(*(int(number), kind, read, day, None if expires == _NEVER else expires, invoice, paid, currency))

@@ -16,19 +16,20 @@ from typing import Any, Final
 import orjson
 from fleetmeter_schemas.timestamps import to_rfc3339
 
-from fleetmeter_billing.invoices.invoice import Invoice, InvoiceLine, Span, ValueStatement
+from fleetmeter_billing.invoices.invoice import Invoice, InvoiceLine, Prepaid, Span, ValueStatement
 from fleetmeter_billing.rates.lines import TierCharge
 
 SCHEMA: Final = "fleetmeter.invoice.v1"
 
 
 def as_document(invoice: Invoice) -> dict[str, Any]:
-    """The whole invoice."""
-    return {**head_document(invoice), "lines": [line_document(line) for line in invoice.lines]}
+    """The whole invoice, and what prepaid credits settled of it."""
+    prepaid = None if invoice.prepaid is None else _prepaid_document(invoice, invoice.prepaid)
+    return {**head_document(invoice), "prepaid": prepaid, "lines": [line_document(line) for line in invoice.lines]}
 
 
 def head_document(invoice: Invoice) -> dict[str, Any]:
-    """All but the lines."""
+    """All but the lines, and but what happens to the invoice later: this is what is stored and hashed."""
     return {
         "schema": SCHEMA,
         "number": invoice.number,
@@ -101,6 +102,7 @@ def from_document(document: dict[str, Any]) -> Invoice:
         close_id=document["close_id"],
         lines=tuple(_line(each) for each in document["lines"]),
         value=None if value is None else _value(value),
+        prepaid=_prepaid(document.get("prepaid")),
     )
 
 
@@ -183,6 +185,23 @@ def _value(document: dict[str, Any]) -> ValueStatement:
         cloud_charges=Decimal(document["cloud_charges"]),
         all_cloud=Decimal(document["all_cloud"]),
     )
+
+
+def _prepaid_document(invoice: Invoice, prepaid: Prepaid) -> dict[str, Any]:
+    return {
+        "credits_before": plain(prepaid.before),
+        "credits_drawn": plain(prepaid.drawn),
+        "credits_after": plain(prepaid.after),
+        "covered": str(prepaid.covered),
+        "due": str(invoice.due),
+    }
+
+
+def _prepaid(document: dict[str, Any] | None) -> Prepaid | None:
+    """A stored head has none: it was written before anything was settled."""
+    if document is None:
+        return None
+    return Prepaid(*(Decimal(document[name]) for name in ("credits_before", "credits_drawn", "covered")))
 
 
 @lru_cache(maxsize=4096)

@@ -5,7 +5,8 @@ is exact; what rounding adds to or takes from the line falls on the line's first
 up to the invoice, and their ConsumedQuantity to the line's quantity. Fixed prices are charged for the period in which
 they were of use, so they are Usage that recurs and no Purchase, which in FOCUS is ahead of its use. Corrections of
 earlier periods carry ChargeClass `Correction`, the earlier period as ChargePeriod and this invoice's as BillingPeriod.
-Columns of our own begin with `x_`.
+Prepaid credits that were drawn are a Credit, so that the rows of an invoice add up to what is left to pay. Columns of
+our own begin with `x_`.
 
 What applies to us, in the specification's words, is in `APPLICABLE`: a validator has to be told.
 """
@@ -23,7 +24,7 @@ from typing import Final
 import orjson
 
 from fleetmeter_billing.invoices.document import plain
-from fleetmeter_billing.invoices.invoice import ZERO, Invoice, InvoiceLine
+from fleetmeter_billing.invoices.invoice import ZERO, Invoice, InvoiceLine, Prepaid
 from fleetmeter_billing.rates.lines import TierCharge
 from fleetmeter_billing.rates.money import CONTEXT
 
@@ -122,6 +123,8 @@ def focus_rows(invoice: Invoice, issuer: str) -> Iterator[Row]:
             billed, used = CONTEXT.subtract(billed, part.cost), CONTEXT.subtract(used, consumed)
         yield _row(invoice, line, parts[0], billed, used, issuer)
         yield from rows
+    if invoice.prepaid is not None:
+        yield _prepaid_row(invoice, invoice.prepaid, issuer)
 
 
 def focus_csv(invoices: Iterable[Invoice], issuer: str) -> str:
@@ -216,6 +219,19 @@ def _row(invoice: Invoice, line: InvoiceLine, part: _Part, billed: Decimal, cons
         "x_RateCardVersion": str(line.version),
         "x_UsagePeriod": line.usage_period,
     }
+
+
+def _prepaid_row(invoice: Invoice, prepaid: Prepaid, issuer: str) -> Row:
+    """What credits that were paid before take off: then the rows of an invoice add up to what is left to pay."""
+    drawn = f"Prepaid credits: {plain(prepaid.drawn)} of {plain(prepaid.before)} drawn, {plain(prepaid.after)} left"
+    line = InvoiceLine(
+        *(len(invoice.lines) + 1, "credit", "", "", drawn, None, (), Decimal(1), "", 1, (), ""),
+        *(-prepaid.covered, -prepaid.covered, "", 0, "", 0, invoice.span, invoice.period, False, ()),
+    )
+    part = _Part(0, Decimal(1), _UNIT_OF_ONE, line.exact, line.exact)
+    row = _row(invoice, line, part, line.amount, ZERO, issuer)
+    nothing = ("SkuId", "SkuMeter", "SkuPriceId", "x_InvoiceLine", "x_RateCard", "x_RateCardVersion")
+    return {**row, **dict.fromkeys(nothing, ""), "x_LineKind": "prepaid"}
 
 
 def _description(line: InvoiceLine) -> str:

@@ -14,7 +14,7 @@ from functools import cached_property
 
 from fleetmeter_billing.errors import InvoiceError, UnknownInvoiceError
 from fleetmeter_billing.rates.lines import LineKind, TierCharge
-from fleetmeter_billing.rates.money import exponent, round_amount
+from fleetmeter_billing.rates.money import CONTEXT, exponent, round_amount
 from fleetmeter_billing.rates.usage import Group
 
 ZERO = Decimal(0)
@@ -85,6 +85,25 @@ class ValueStatement:
         return self.all_cloud - self.paid
 
 
+@dataclass(frozen=True, slots=True)
+class Prepaid:
+    """What prepaid credits settled of an invoice, once `fleetmeter credits settle` has drawn them. The invoice itself
+    is the same before and after.
+
+    `before` and `drawn` are credits; `drawn` is below zero where a correction gave credits back. `covered` is the money
+    that they stand for, in the invoice's currency.
+    """
+
+    before: Decimal
+    drawn: Decimal
+    covered: Decimal
+
+    @property
+    def after(self) -> Decimal:
+        """The credits that are left."""
+        return CONTEXT.subtract(self.before, self.drawn)
+
+
 @dataclass(frozen=True)
 class Invoice:
     """One account's invoice for one period. Raises InvoiceError if it does not add up."""
@@ -101,6 +120,8 @@ class Invoice:
     close_id: str
     lines: tuple[InvoiceLine, ...]
     value: ValueStatement | None = None
+    prepaid: Prepaid | None = None
+    """None until it is settled, and where no credits were bought."""
 
     def __post_init__(self) -> None:
         for place, line in enumerate(self.lines, start=1):
@@ -130,6 +151,11 @@ class Invoice:
     def corrections(self) -> Decimal:
         """The sum of the lines about earlier periods."""
         return total_of((line for line in self.lines if line.correction), self.currency)
+
+    @property
+    def due(self) -> Decimal:
+        """What is left to pay: the total less what prepaid credits covered."""
+        return self.total - self.prepaid.covered if self.prepaid else self.total
 
     def line(self, number: int) -> InvoiceLine:
         """The line of that number. Raises UnknownInvoiceError if there is none."""

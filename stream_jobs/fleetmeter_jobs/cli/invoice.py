@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final
 
 import orjson
 import typer
+from fleetmeter_billing.credits.prepaid import settled
 from fleetmeter_billing.errors import UnknownInvoiceError
 from fleetmeter_billing.invoices.as_csv import invoice_csv
 from fleetmeter_billing.invoices.as_html import invoice_html
@@ -143,13 +144,13 @@ def list_(
 
 @app.command("show")
 def show(number: Number, as_json: Json = False, data_dir: DataDir = None, setting: Given = None) -> None:
-    """Show one invoice, as it was issued.
+    """Show one invoice, as it was issued, and what prepaid credits settled of it.
 
     Example: fleetmeter invoice show 2026-11-000001
     """
     settings = settings_of_stack(data_dir, setting)
     with connect(settings, database=settings.clickhouse_database) as client:
-        invoice = read_invoice(client, number)
+        (invoice,) = settled(client, [read_invoice(client, number)])
     if as_json:
         print_json(as_document(invoice))
     else:
@@ -180,9 +181,11 @@ def export(
     settings = settings_of_stack(data_dir, setting)
     with connect(settings, database=settings.clickhouse_database) as client:
         if number is not None:
-            _write(output, _one(form, read_invoice(client, number), issuer))
+            (invoice,) = settled(client, [read_invoice(client, number)])
+            _write(output, _one(form, invoice, issuer))
             return
-        invoices = _some(read_invoices(client, period or "", [account] if account else []), period or "", account)
+        found = read_invoices(client, period or "", [account] if account else [])
+        invoices = settled(client, _some(found, period or "", account))
         if form is Format.HTML:
             _write_pages(output, invoices, issuer)
         else:

@@ -31,6 +31,13 @@ def draw_invoice(invoice: Invoice, most_lines: int | None = None) -> RenderableT
     sums.append(f"{invoice.total:,} {invoice.currency}", "bold green")
     left = 0 if most_lines is None else len(invoice.lines) - most_lines
     parts: list[RenderableType] = [head, table, *([Text(f"and {left:,} more lines", "dim")] if left > 0 else []), sums]
+    if prepaid := invoice.prepaid:
+        parts.append(
+            Text(
+                f"prepaid credits: {show(prepaid.before)} before, {show(prepaid.drawn)} drawn, {show(prepaid.after)} "
+                f"left; they settle {prepaid.covered:,}, and {invoice.due:,} {invoice.currency} are to pay"
+            )
+        )
     if value := invoice.value:
         queries = value.cloud_queries + value.local_queries
         parts.append(

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 import pytest
 from fleetmeter_billing.invoices.focus import COLUMNS, focus_csv
-from fleetmeter_billing.invoices.invoice import Invoice
+from fleetmeter_billing.invoices.invoice import Invoice, Prepaid
 from fleetmeter_billing.invoices.period_lines import rate_period
 from fleetmeter_billing.rates.lines import TierCharge
 from fleetmeter_billing.rates.money import round_amount
@@ -125,6 +125,15 @@ def test_a_line_of_tiers_is_a_row_a_tier_and_rounding_falls_on_the_first() -> No
     ]
     assert first["SkuPriceDetails"] == '{"x_model":"llada-8b-instruct","x_generation_mode":"diffusion"}'
     assert [row["SkuPriceId"][-2:] for row in (first, second, third)] == ["/1", "/2", "/3"]
+
+
+def test_prepaid_credits_are_a_credit_and_leave_what_is_to_pay() -> None:
+    """265.16 less 12.35 that 1,234.5 credits at 0.01 settled."""
+    rows = rows_of(replace(every_kind(), prepaid=Prepaid(Decimal(1_500), Decimal("1234.5"), Decimal("12.35"))))
+    for row in rows:
+        check(row)
+    assert sum(Decimal(row["BilledCost"]) for row in rows) == Decimal("252.81")
+    assert (rows[-1]["ChargeCategory"], rows[-1]["BilledCost"], rows[-1]["SkuId"]) == ("Credit", "-12.35", "")
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import orjson
 import pytest
 from fleetmeter_billing.invoices.focus import APPLICABLE, focus_csv
+from fleetmeter_billing.invoices.invoice import Prepaid
 from fleetmeter_doubles.invoice_samples import every_kind
 
 FOCUS = Path(__file__).resolve().parents[3] / ".focus"
@@ -52,7 +55,9 @@ def failing(rows: str, folder: Path) -> set[str]:
 
 
 def test_the_rows_of_every_kind_of_line_are_accepted(tmp_path: Path) -> None:
-    assert failing(focus_csv([every_kind()], "Parallel Inc."), tmp_path) == {CONTRADICTION}
+    prepaid = Prepaid(Decimal(1_500), Decimal("1234.5"), Decimal("12.35"))
+    invoices = [every_kind(), replace(every_kind(), number="2026-11-000002", prepaid=prepaid)]
+    assert failing(focus_csv(invoices, "Parallel Inc."), tmp_path) == {CONTRADICTION}
 
 
 def test_the_one_rule_that_is_broken_contradicts_another() -> None:

@@ -15,7 +15,8 @@ import pytest
 from fleetmeter_billing.errors import InvoiceError, UnknownInvoiceError
 from fleetmeter_billing.invoices.as_csv import invoice_csv
 from fleetmeter_billing.invoices.as_html import invoice_html
-from fleetmeter_billing.invoices.document import as_document, content_hash, encode, from_document, plain
+from fleetmeter_billing.invoices.document import as_document, content_hash, encode, from_document, head_document, plain
+from fleetmeter_billing.invoices.invoice import Prepaid
 from fleetmeter_doubles.invoice_samples import every_kind, line
 
 INVOICE = every_kind()
@@ -43,6 +44,11 @@ def test_the_document_keeps_its_schema_and_comes_back_as_it_was() -> None:
     assert set(schema["required"]) == set(document)
     assert set(schema["$defs"]["line"]["required"]) == set(document["lines"][0])
     assert from_document(document) == INVOICE
+    settled = replace(INVOICE, prepaid=Prepaid(Decimal("1500"), Decimal("1234.50"), Decimal("12.35")))
+    document = orjson.loads(encode(as_document(settled)))
+    jsonschema.validate(document, schema)
+    assert from_document(document) == settled
+    assert encode(head_document(settled)) == encode(head_document(INVOICE)), "what is stored and hashed stays"
     assert document["lines"][1]["tiers"][2] == {
         "up_to": None,
         "quantity": "2345678",
