@@ -10,6 +10,7 @@ import clickhouse_connect
 import orjson
 import pytest
 from clickhouse_connect.driver.client import Client
+from fleetmeter_doubles.schema_copies import copy_schema
 from fleetmeter_local import RunningClickHouse
 from fleetmeter_sql import load_query, migrate, run_query
 
@@ -21,7 +22,7 @@ Ask = Callable[..., list[dict[str, Any]]]
 @pytest.fixture
 def migrated(clickhouse_client: Client, database: str) -> Client:
     """A client on an empty database with this build's schema."""
-    migrate(clickhouse_client, database)
+    copy_schema(clickhouse_client, database)
     return clickhouse_client
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from confluent_kafka import Producer
 from fleetmeter_doubles.commands import run_command
+from fleetmeter_doubles.schema_copies import copy_schema
 from fleetmeter_doubles.worker_processes import Pipeline, eventually, new_pipeline
 from fleetmeter_local import RunningClickHouse, RunningKafka
 from fleetmeter_sql import TableOptions, migrate
@@ -234,7 +235,7 @@ def copy(counted: Pipeline, clickhouse: RunningClickHouse) -> Iterator[Pipeline]
     name = f"{counted.database}_{uuid.uuid4().hex[:8]}"
     there = Pipeline(counted.kafka, clickhouse, counted.topic, name, counted.folder)
     with counted.client() as client:
-        migrate(client, name)
+        copy_schema(client, name)
         for (table,) in client.query(
             "SELECT name FROM system.tables WHERE database = currentDatabase() AND engine LIKE '%MergeTree' "
             "AND name != 'schema_migrations'"

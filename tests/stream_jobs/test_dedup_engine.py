@@ -10,6 +10,7 @@ from typing import get_args
 import pytest
 from clickhouse_connect.driver.client import Client
 from fleetmeter_doubles.real_partition import DAY_MS, RealPartition, dedup, eventually
+from fleetmeter_doubles.schema_copies import copy_schema
 from fleetmeter_jobs.ledger import ClickHouseHttp, ClickHouseStore, PartitionId
 from fleetmeter_jobs.ledger.context import CommitObserver, HookPoint
 from fleetmeter_jobs.partition_status import State
@@ -17,7 +18,6 @@ from fleetmeter_jobs.processor_seams import Limits
 from fleetmeter_jobs.threads import Threads
 from fleetmeter_local import RunningClickHouse
 from fleetmeter_native import blob_stats
-from fleetmeter_sql import migrate
 
 pytestmark = pytest.mark.clickhouse
 
@@ -39,7 +39,7 @@ class PatientStore(ClickHouseStore):
 @pytest.fixture
 def store(clickhouse: RunningClickHouse, database: str, clickhouse_client: Client) -> PatientStore:
     """A migrated database of this test's own."""
-    migrate(clickhouse_client, database)
+    copy_schema(clickhouse_client, database)
     return PatientStore(ClickHouseHttp(clickhouse.url, clickhouse.user, clickhouse.password, database))
 
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from clickhouse_connect.driver.client import Client
 from fleetmeter_doubles import APPEND_TIME_MS, usage_batch
+from fleetmeter_doubles.schema_copies import copy_schema
 from fleetmeter_jobs.errors import SettingsError
 from fleetmeter_jobs.ledger import ClickHouseHttp, ClickHouseStore, PartitionId
 from fleetmeter_jobs.ledger.arrow_batch import encode_rows, marker_row
@@ -16,7 +17,6 @@ from fleetmeter_jobs.ledger.store import NoPosition
 from fleetmeter_jobs.usage import DIMENSIONS, usage
 from fleetmeter_local import RunningClickHouse
 from fleetmeter_schemas.native_spec import ledger_measures
-from fleetmeter_sql import migrate
 
 HOUR_0 = APPEND_TIME_MS // 1000
 ROWS = [
@@ -39,7 +39,7 @@ ROWS = [
 
 @pytest.fixture
 def client(clickhouse: RunningClickHouse, database: str, clickhouse_client: Client) -> Client:
-    migrate(clickhouse_client, database)
+    copy_schema(clickhouse_client, database)
     store = ClickHouseStore(ClickHouseHttp(clickhouse.url, clickhouse.user, clickhouse.password, database))
     for number, rows in enumerate((ROWS[::2], ROWS[1::2], ROWS[:3])):  # the last ones a second time: they add up
         partition = PartitionId("t", number)

@@ -21,7 +21,8 @@ from clickhouse_connect.driver.client import Client
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from fleetmeter_local import RunningClickHouse, RunningKafka
-from fleetmeter_sql import migrate
+
+from fleetmeter_doubles.schema_copies import copy_schema
 
 DEADLINE_S = 90.0
 _RUN = """
@@ -258,5 +259,5 @@ def new_pipeline(
     admin.create_topics([NewTopic(name, partitions, 1, config=topic_config)])[name].result(30)
     made = Pipeline(kafka, clickhouse, name, name, folder)
     with made.client("default") as client:
-        migrate(client, name)
+        copy_schema(client, name)
     return made

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 from clickhouse_connect.driver.client import Client
 from fleetmeter_doubles import MemoryLedger
+from fleetmeter_doubles.schema_copies import copy_schema
 from fleetmeter_jobs.ledger import ClickHouseHttp, ClickHouseStore
 from fleetmeter_local import RunningClickHouse
-from fleetmeter_sql import migrate
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def clickhouse_http(
     clickhouse: RunningClickHouse, database: str, clickhouse_client: Client
 ) -> Iterator[ClickHouseHttp]:
     """The session's ClickHouse, with the tables in a database of this test's own."""
-    migrate(clickhouse_client, database)
+    copy_schema(clickhouse_client, database)
     http = ClickHouseHttp(clickhouse.url, clickhouse.user, clickhouse.password, database)
     yield http
     http.close()
