@@ -1,14 +1,12 @@
 """Derived dimensions: the band that a request falls in, decided per request, because sums per minute cannot be.
 
-A band's label spells its interval, so that a label means the same for ever: new thresholds are a new version, with new
-labels, and rollups made under the old one stay readable and priceable.
+A band's label spells its interval, so that a label means the same for ever: new thresholds come with new
+labels, and rollups made under the old ones stay readable and priceable.
 """
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
-
-BANDS_VERSION = 1
 
 
 class Band(NamedTuple):

@@ -24,7 +24,7 @@ from fleetmeter_jobs.cli.clickhouse import connect
 from fleetmeter_jobs.cli.exits import CommandError
 from fleetmeter_jobs.cli.options import DataDir, Given, Json, settings_of_stack
 from fleetmeter_jobs.cli.output import console, counted, print_json, print_table
-from fleetmeter_jobs.cli.positions import this_user
+from fleetmeter_jobs.cli.this_user import this_user
 
 _REMARKS_SHOWN = 10
 app = command_app(help="Apply, list and show accounts and their subscriptions.")

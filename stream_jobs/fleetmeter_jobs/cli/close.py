@@ -20,7 +20,7 @@ from fleetmeter_jobs.cli.exits import CommandError, Exit
 from fleetmeter_jobs.cli.kafka import log_ends
 from fleetmeter_jobs.cli.options import DataDir, Given, Json, settings_of_stack
 from fleetmeter_jobs.cli.output import console, counted, print_json, print_table, progress
-from fleetmeter_jobs.cli.positions import this_user
+from fleetmeter_jobs.cli.this_user import this_user
 from fleetmeter_jobs.errors import KafkaAccessError
 from fleetmeter_jobs.settings import Settings
 

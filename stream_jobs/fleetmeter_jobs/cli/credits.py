@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
@@ -32,11 +31,12 @@ from fleetmeter_jobs.cli.clickhouse import connect
 from fleetmeter_jobs.cli.exits import CommandError
 from fleetmeter_jobs.cli.options import DataDir, Given, Json, settings_of_stack
 from fleetmeter_jobs.cli.output import console, print_json, print_table, progress
+from fleetmeter_jobs.cli.this_user import this_user
 
 app = command_app(help="Grant prepaid credits, show balances, and settle invoices with them.")
 
 Account = Annotated[str, typer.Argument(metavar="ACCOUNT", help="The account, as events name it.")]
-By = Annotated[str | None, typer.Option("--by", help="Who does it (default: the user of this machine).")]
+By = Annotated[str | None, typer.Option("--by", help="Who does it (default: this user and machine).")]
 
 
 @app.command("grant")
@@ -63,7 +63,7 @@ def grant_credits(
     settings = settings_of_stack(data_dir, setting)
     with connect(settings, database=settings.clickhouse_database) as client:
         read_subscribers(client, account)
-        is_new = grant(client, account, bought, by=by or getpass.getuser(), reason=reason)
+        is_new = grant(client, account, bought, by=by or this_user(), reason=reason)
     if as_json:
         print_json({"account": account, "grant": name, "credits": bought.count, "is_new": is_new})
     elif is_new:
@@ -123,7 +123,7 @@ def settle_invoices(
         task = bar.add_task("settling", total=None, detail="")
         for invoice in read_invoices(client, period, accounts) if accounts else ():
             invoiced = invoiced_credits(invoice, card_of)
-            entry = settle(client, invoice.account, invoiced, by=by or getpass.getuser()) if invoiced.lines else None
+            entry = settle(client, invoice.account, invoiced, by=by or this_user()) if invoiced.lines else None
             if entry is not None:
                 found.append({"account": invoice.account, "total": invoice.total, **_draw(entry)})
             bar.update(task, advance=1, detail=invoice.number)

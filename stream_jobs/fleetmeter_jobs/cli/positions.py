@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import socket
-from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -14,6 +11,7 @@ from fleetmeter_jobs.cli.exits import CommandError, Exit
 from fleetmeter_jobs.cli.options import DataDir, Given, Json, settings_of_stack
 from fleetmeter_jobs.cli.output import print_json
 from fleetmeter_jobs.cli.position_rows import change_as_dict, print_changes, print_view, view_as_dict
+from fleetmeter_jobs.cli.this_user import this_user
 from fleetmeter_jobs.clickhouse_access import clickhouse_store
 from fleetmeter_jobs.kafka_logs import headers_before
 from fleetmeter_jobs.kafka_topic import KafkaTopic
@@ -198,15 +196,3 @@ def _outcome(
     if isinstance(outcome, Decided):
         return "done"
     return f"overtaken: the position is {outcome.position.next_offset} now; nothing was changed"
-
-
-def this_user() -> str:
-    """Who decides, unless somebody says: this user and machine."""
-
-    def known(ask: Callable[[], str]) -> str:
-        try:
-            return ask()
-        except (OSError, KeyError, ImportError):
-            return "unknown"
-
-    return f"{known(getpass.getuser)}@{known(socket.gethostname)}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import sys
 from datetime import date
@@ -28,6 +27,7 @@ from fleetmeter_jobs.cli.exits import CommandError, Exit
 from fleetmeter_jobs.cli.options import DataDir, Given, Json, settings_of_stack
 from fleetmeter_jobs.cli.output import console, counted, notes, print_json, print_table
 from fleetmeter_jobs.cli.rates_simulate import simulate_card
+from fleetmeter_jobs.cli.this_user import this_user
 
 app = command_app(help="Check, publish, list, compare and try rate cards.")
 app.command("simulate")(simulate_card)
@@ -76,7 +76,7 @@ def check(
 def publish_card(
     file: CardFile,
     reason: Annotated[str, typer.Option("--reason", help="Why, for whoever looks later.")] = "",
-    by: Annotated[str | None, typer.Option("--by", help="Who publishes (default: the user of this machine).")] = None,
+    by: Annotated[str | None, typer.Option("--by", help="Who publishes (default: this user and machine).")] = None,
     backdated: Annotated[
         bool, typer.Option("--backdated", help="The version holds from a past day: usage not yet billed is repriced.")
     ] = False,
@@ -104,7 +104,7 @@ def publish_card(
     card = parse_card(text, source=str(file))
     settings = settings_of_stack(data_dir, setting)
     with connect(settings, database=settings.clickhouse_database) as client:
-        publisher = Publisher(by or getpass.getuser(), reason)
+        publisher = Publisher(by or this_user(), reason)
         review = None if accept else guard(client, ChangeLimits(total_limit, account_limit), tell=_note)
         publication = publish(client, card, publisher, source=text, backdated=backdated, review=review)
     published = publication.published

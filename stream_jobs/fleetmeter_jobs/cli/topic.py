@@ -12,7 +12,8 @@ from fleetmeter_jobs.cli.app import command_app
 from fleetmeter_jobs.cli.exits import Exit
 from fleetmeter_jobs.cli.options import DataDir, Given, Json, settings_of_stack
 from fleetmeter_jobs.cli.output import console, notes, print_json
-from fleetmeter_jobs.cli.positions import Who, this_user
+from fleetmeter_jobs.cli.positions import Who
+from fleetmeter_jobs.cli.this_user import this_user
 from fleetmeter_jobs.clickhouse_access import clickhouse_store
 from fleetmeter_jobs.growing import Grower
 from fleetmeter_jobs.kafka_partitions import TopicPartitions
