@@ -25,6 +25,19 @@ def copy_sources(folder: Path) -> Path:
     return folder
 
 
+def interpreter(name: str) -> str:
+    """The path of a Python that works: `name` itself, or pyenv's newest of that version, whose name alone only works
+    where it was made the folder's choice. Raises RuntimeError if there is none."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser()
+    version = name.removeprefix("python")
+    installed = sorted(pyenv.glob(f"versions/{version}.*/bin/{name}")) if version[:1].isdigit() else []
+    for path in (name, *map(str, reversed(installed))):
+        works = shutil.which(path) and not subprocess.run([path, "-c", ""], capture_output=True, check=False).returncode
+        if works:
+            return path
+    raise RuntimeError(f"there is no working {name}: install it, or name those to try: make test-installs PYTHONS=...")
+
+
 def new_environment(python: str, folder: Path) -> str:
     """A virtual environment of a Python, without anything; returns its interpreter."""
     run(python, "-m", "venv", "--without-pip", str(folder))

@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from producer_install import check_producer, copy_sources, new_environment, pip
+from producer_install import check_producer, copy_sources, interpreter, new_environment, pip
 
 IMPORT_LIMIT_S = 0.15
 
@@ -23,7 +23,7 @@ def main(pythons: list[str]) -> int:
         sources = copy_sources(Path(name) / "sources")
         for number, python in enumerate(pythons):
             try:
-                environment = new_environment(python, Path(name) / str(number))
+                environment = new_environment(interpreter(python), Path(name) / str(number))
                 pip(environment, "install", "--quiet", str(sources))
                 found = check_producer(environment, Path(name), import_limit_s=IMPORT_LIMIT_S)
             except (RuntimeError, OSError) as error:

@@ -44,7 +44,12 @@ def install(emitter: KeepingEmitter) -> Iterator[Callable[..., LiteLLMMeter]]:
         litellm.callbacks = [meter]
         return meter
 
+    priced = set(litellm.model_cost)
     yield make
+    # A request that names its prices leaves them behind, for all later ones of its model.
+    for model in set(litellm.model_cost) - priced:
+        del litellm.model_cost[model]
+    litellm.utils._invalidate_model_cost_lowercase_map()
     litellm.callbacks = []
     for name in ("success_callback", "failure_callback", "_async_success_callback", "_async_failure_callback"):
         setattr(litellm, name, [])
