@@ -28,9 +28,10 @@ def copy_sources(folder: Path) -> Path:
 def interpreter(name: str) -> str:
     """The path of a Python that works: `name` itself, or pyenv's newest of that version, whose name alone only works
     where it was made the folder's choice. Raises RuntimeError if there is none."""
-    pyenv = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser()
     version = name.removeprefix("python")
-    installed = sorted(pyenv.glob(f"versions/{version}.*/bin/{name}")) if version[:1].isdigit() else []
+    installed: list[Path] = []
+    if version[:1].isdigit() and shutil.which("pyenv"):
+        installed = sorted(Path(run("pyenv", "root").strip()).glob(f"versions/{version}.*/bin/{name}"))
     for path in (name, *map(str, reversed(installed))):
         works = shutil.which(path) and not subprocess.run([path, "-c", ""], capture_output=True, check=False).returncode
         if works:

@@ -29,6 +29,10 @@ class Block:
         """Whether any of the names is there and not null."""
         return any(self._value.get(name) is not None for name in names)
 
+    def with_more(self, **more: object) -> Block:
+        """The object with other values under some names."""
+        return Block({**self._value, **more}, self.notes, self._path)
+
     def quantity(self, *names: str) -> int | None:
         """A whole number from 0 to the contract's cap; None where there is none."""
         name, value = self._first(names)

@@ -6,6 +6,22 @@ from fleetmeter_doubles.hosted_answers import HOSTED, Case
 
 SERVERS: dict[str, Case] = {
     # LiteLLM's documentation of the provider Inception: OpenAI's form
+    # Clarifai/clarifai-python#978
+    "Gemini's OpenAI-compatible endpoint": (
+        "gemini-openai",
+        {"usage": {"prompt_tokens": 20, "completion_tokens": 424, "total_tokens": 1016}},
+        {"input_tokens": 20, "output_tokens": 996, "reasoning_tokens": 572},
+    ),
+    "Gemini's OpenAI-compatible endpoint, thoughts alone": (
+        "gemini-openai",
+        {"usage": {"prompt_tokens": 21, "total_tokens": 81}},
+        {"input_tokens": 21, "output_tokens": 60, "reasoning_tokens": 60},
+    ),
+    "Gemini's OpenAI-compatible endpoint, without thoughts": (
+        "gemini-openai",
+        {"usage": {"prompt_tokens": 26, "completion_tokens": 11, "total_tokens": 37}},
+        {"input_tokens": 26, "output_tokens": 11},
+    ),
     "Mercury": (
         "mercury",
         {

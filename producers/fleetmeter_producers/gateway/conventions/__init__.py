@@ -8,6 +8,7 @@ from fleetmeter_producers.gateway.convention import Convention
 from fleetmeter_producers.gateway.conventions.anthropic import ANTHROPIC
 from fleetmeter_producers.gateway.conventions.bedrock import BEDROCK
 from fleetmeter_producers.gateway.conventions.gemini import GEMINI
+from fleetmeter_producers.gateway.conventions.gemini_openai import GEMINI_OPENAI
 from fleetmeter_producers.gateway.conventions.litellm import LITELLM
 from fleetmeter_producers.gateway.conventions.llama_cpp import LLAMA_CPP
 from fleetmeter_producers.gateway.conventions.ollama import OLLAMA
@@ -23,6 +24,7 @@ CONVENTIONS: Final[dict[str, Convention]] = {
         OPENAI_RESPONSES,
         ANTHROPIC,
         GEMINI,
+        GEMINI_OPENAI,
         BEDROCK,
         MERCURY,
         VLLM,

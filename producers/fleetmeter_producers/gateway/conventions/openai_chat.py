@@ -15,7 +15,7 @@ from fleetmeter_producers.gateway.convention import Convention
 from fleetmeter_producers.gateway.notes import NoteCode
 
 _USAGE_NAMES: Final = ("prompt_tokens", "completion_tokens", "total_tokens")
-_INCLUDED: Final = "last chunk, if stream_options.include_usage is set"
+INCLUDED: Final = "last chunk, if stream_options.include_usage is set"
 
 
 def digest(answer: Block) -> Answer:
@@ -145,7 +145,7 @@ OPENAI_CHAT: Final = Convention(
     cached="part of prompt_tokens; also DeepSeek's prompt_cache_hit_tokens; beside it if only that gives total_tokens",
     reasoning="part of completion_tokens, as audio and rejected prediction tokens are; beside it (xAI) if only that "
     "gives total_tokens",
-    stream=_INCLUDED,
+    stream=INCLUDED,
     sources=(
         'openai-python, types/completion_usage.py (rejected ones "are still counted in the total completion tokens")',
         "xAI: vercel/ai#12425, with xAI's documentation and real figures; DeepSeek: browser-use/browser-use#5684",
@@ -159,7 +159,7 @@ MERCURY: Final = Convention(
     provider="inception",
     cached="as OpenAI chat",
     reasoning="as OpenAI chat; steps are not reported and stay absent",
-    stream=_INCLUDED,
+    stream=INCLUDED,
     sources=('LiteLLM documentation, provider "Inception": "The API is OpenAI-compatible"; docs.inceptionlabs.ai',),
     digest=digest,
     read=read,
@@ -171,7 +171,7 @@ VLLM: Final = Convention(
     provider="",
     cached="part of prompt_tokens; only with --enable-prompt-tokens-details",
     reasoning="part of completion_tokens; reported by newer versions only, absent in others",
-    stream=_INCLUDED + "; each chunk with continuous_usage_stats, which also tells cancelled requests",
+    stream=INCLUDED + "; each chunk with continuous_usage_stats, which also tells cancelled requests",
     sources=("vllm-project/vllm#16162 (example), #18149, #50895",),
     digest=digest,
     read=read,
