@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -23,18 +21,9 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from fleetmeter_local import RunningClickHouse, RunningKafka
 
 from fleetmeter_doubles.schema_copies import copy_schema
+from fleetmeter_doubles.worker_forks import ForkedWorker, fork_server
 
 DEADLINE_S = 90.0
-_RUN = """
-import sys
-from pathlib import Path
-from fleetmeter_jobs import worker
-from fleetmeter_jobs.settings import Settings
-ready_file, drain, proven = sys.argv[1:]
-if proven == "proven":
-    worker.prove_store = lambda _scratch: None
-sys.exit(worker.run_worker(Settings.load(), ready_file=Path(ready_file), exit_when_drained=drain == "drain"))
-"""
 _PROVEN: set[tuple[str, ...]] = set()
 """Ways to a store that a worker was started on, which tries out whether commits are safe there: two seconds of CPU."""
 _WAY = ("clickhouse_url", "clickhouse_user", "clickhouse_ca_file")
@@ -54,7 +43,7 @@ def eventually(condition: Callable[[], Any], what: str) -> None:
 class WorkerProcess:
     """One worker, its ready file and its log."""
 
-    process: subprocess.Popen[bytes]
+    process: ForkedWorker
     ready_file: Path
     log: Path
 
@@ -125,25 +114,10 @@ class Pipeline:
             "retry_wait_limit_s": 0.5,
             **settings,
         }
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("FLEETMETER_")}
-        environment |= {f"FLEETMETER_{name.upper()}": str(value) for name, value in settings.items()}
         way = tuple(str(value) for name, value in sorted(settings.items()) if name in _WAY)
         proven = way in _PROVEN and not proves
         _PROVEN.add(way)
-        with log.open("wb") as sink:
-            process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-c",
-                    _RUN,
-                    str(ready),
-                    "drain" if drain else "stay",
-                    "proven" if proven else "unproven",
-                ],
-                env=environment,
-                stderr=sink,
-                stdout=sink,
-            )
+        process = fork_server().start(settings, ready_file=ready, log=log, drain=drain, proven=proven)
         self.workers.append(WorkerProcess(process, ready, log))
         return self.workers[-1]
 
