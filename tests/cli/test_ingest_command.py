@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import sys
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fleetmeter_jobs.cli import kafka
-from fleetmeter_jobs.cli.ingest import judges_of, limits_of
+from confluent_kafka.admin import AdminClient, NewTopic
+from fleetmeter_jobs.cli import kafka as kafka_commands
+from fleetmeter_jobs.cli.exits import CommandError
+from fleetmeter_jobs.cli.ingest import judges_of, limits_of, refuse_too_large
+from fleetmeter_jobs.cli.kafka import largest_message_bytes
 from fleetmeter_jobs.cli.native_judge import NativeJudge
 from fleetmeter_jobs.settings import Settings
+from fleetmeter_local import RunningKafka
 from fleetmeter_producers.ingest.judging import PlainJudge
 
 Call = Callable[..., Any]
@@ -66,8 +71,23 @@ def test_what_cannot_work_is_refused_before_anything_starts(call: Call, argument
     assert words in ran.err
 
 
+def test_a_topic_that_takes_less_than_we_send_is_refused() -> None:
+    refuse_too_large("t", 1_048_588, 1_000_000)
+    refuse_too_large("t", None, 9_000_000)
+    with pytest.raises(CommandError, match=r"Topic t takes at most 1,048,588 bytes.*max\.message\.bytes=4259840"):
+        refuse_too_large("t", 1_048_588, 4_259_840)
+
+
+@pytest.mark.kafka
+def test_what_a_topic_takes_is_asked_of_kafka(kafka: RunningKafka) -> None:
+    topic = f"t-{uuid.uuid4().hex[:8]}"
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
+    admin.create_topics([NewTopic(topic, 1, 1, config={"max.message.bytes": "500000"})])[topic].result(30)
+    assert largest_message_bytes(Settings(kafka_bootstrap=kafka.bootstrap, topic=topic)) == 500_000
+
+
 def test_without_a_kafka_it_says_so(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kafka, "TIMEOUT_S", 0.5)
+    monkeypatch.setattr(kafka_commands, "TIMEOUT_S", 0.5)
     ran = call("--open", "-s", "kafka_bootstrap=127.0.0.1:1")
     assert ran.code == 4
     assert "127.0.0.1:1" in ran.err

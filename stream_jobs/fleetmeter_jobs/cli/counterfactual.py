@@ -24,7 +24,7 @@ from fleetmeter_jobs.cli.app import command_app
 from fleetmeter_jobs.cli.billing_books import read_cards
 from fleetmeter_jobs.cli.clickhouse import connect
 from fleetmeter_jobs.cli.exits import CommandError
-from fleetmeter_jobs.cli.options import DataDir, Given, Json, settings_of_stack
+from fleetmeter_jobs.cli.options import DataDir, Given, Json, decimal, settings_of_stack
 from fleetmeter_jobs.cli.output import console, notes, print_json, print_table, progress
 
 app = command_app(help="Show what a period's work would have cost and been billed at, done otherwise.")
@@ -59,7 +59,7 @@ def all_cloud_command(
 @app.command("local")
 def local_command(
     period: PeriodName,
-    share: Annotated[Decimal, typer.Option("--share", parser=Decimal, help="Percent of queries on devices.")],
+    share: Annotated[Decimal, typer.Option("--share", parser=decimal, help="Percent of queries on devices.")],
     costs: CostsFile = None,
     account: Accounts = None,
     as_json: Json = False,
@@ -82,7 +82,7 @@ def local_command(
 def steps_command(
     period: PeriodName,
     percent: Annotated[
-        Decimal, typer.Option("--percent", parser=Decimal, help="Percent of the steps that there were.")
+        Decimal, typer.Option("--percent", parser=decimal, help="Percent of the steps that there were.")
     ],
     costs: CostsFile = None,
     account: Accounts = None,

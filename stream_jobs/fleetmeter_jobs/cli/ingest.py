@@ -22,9 +22,9 @@ from fleetmeter_producers.ingest.tokens import TokenFile
 
 from fleetmeter_jobs.cli import ingest_token
 from fleetmeter_jobs.cli.app import command_app
-from fleetmeter_jobs.cli.exits import CommandError
+from fleetmeter_jobs.cli.exits import CommandError, Exit
 from fleetmeter_jobs.cli.ingest_token import TokensPath
-from fleetmeter_jobs.cli.kafka import require_topic
+from fleetmeter_jobs.cli.kafka import largest_message_bytes, require_topic
 from fleetmeter_jobs.cli.options import DataDir, Given, Json, settings_of_stack
 from fleetmeter_jobs.cli.output import notes, print_json
 from fleetmeter_jobs.counting_core import DAY_US, SECOND_US
@@ -115,7 +115,9 @@ def ingest(
     configure_logs(settings)
     require_topic(settings)
     access = settings.kafka_access
-    delivery = Delivery(settings.topic, limits.client(access.librdkafka_security()).librdkafka(access.bootstrap))
+    producer = limits.client(access.librdkafka_security()).librdkafka(access.bootstrap)
+    refuse_too_large(settings.topic, largest_message_bytes(settings), producer["message.max.bytes"])
+    delivery = Delivery(settings.topic, producer)
     service = IngestService(limits, book, delivery, judges_of(settings))
 
     def listening(url: str) -> None:
@@ -133,6 +135,18 @@ def print_openapi(as_json: Json = False) -> None:  # noqa: ARG001  (it is JSON a
     Example: fleetmeter ingest openapi > openapi.json
     """
     print_json(openapi())
+
+
+def refuse_too_large(topic: str, takes_bytes: int | None, sends_bytes: int) -> None:
+    """Raises CommandError if Kafka would refuse for ever what we take: senders would be told to try again for ever."""
+    if takes_bytes is not None and takes_bytes < sends_bytes:
+        raise CommandError(
+            f"Topic {topic} takes at most {takes_bytes:,} bytes at once (max.message.bytes), and ingest would send up "
+            f"to {sends_bytes:,}. Raise it with `kafka-configs.sh --alter --entity-type topics --entity-name {topic} "
+            f"--add-config max.message.bytes={sends_bytes}`; or, above 1,000,000, take less: -l event_limit_bytes=... "
+            "-l record_bytes=...",
+            Exit.KAFKA,
+        )
 
 
 def limits_of(given: list[str] | None, settings: Settings) -> IngestSettings:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
 from fleetmeter_jobs.cli.exits import CommandError, Exit
 from fleetmeter_jobs.errors import KafkaUnavailableError
@@ -61,6 +62,23 @@ def require_topic(settings: Settings) -> None:
         found = consumer.list_topics(settings.topic, timeout=TIMEOUT_S).topics[settings.topic]
         if found.error is not None:
             raise CommandError(f"Kafka has no topic {settings.topic}: {found.error.str()}.", Exit.KAFKA)
+
+
+def largest_message_bytes(settings: Settings) -> int | None:
+    """What the topic takes at once (its max.message.bytes); None if we may not ask. Raises as `require_topic`."""
+    watch = ConnectionWatch(settings.kafka_access)
+    admin = AdminClient(dict(watch.options))
+    resource = ConfigResource(ResourceType.TOPIC, settings.topic)
+    with watch.explained(admin.poll, "answer as it should"):
+        try:
+            answer: Any = watch.answer(
+                admin.describe_configs([resource], request_timeout=TIMEOUT_S)[resource], admin.poll
+            )
+        except KafkaException as error:
+            if "AUTHORIZATION_FAILED" in error.args[0].name():
+                return None
+            raise
+    return int(answer["max.message.bytes"].value)
 
 
 def _await_answer(consumer: Consumer, topic: str, watch: ConnectionWatch) -> None:

@@ -17,7 +17,7 @@ from fleetmeter_jobs.cli.app import command_app
 from fleetmeter_jobs.cli.billing_books import read_cards
 from fleetmeter_jobs.cli.clickhouse import connect
 from fleetmeter_jobs.cli.exits import CommandError, Exit
-from fleetmeter_jobs.cli.options import DataDir, Given, Json, settings_of_stack
+from fleetmeter_jobs.cli.options import DataDir, Given, Json, decimal, settings_of_stack
 from fleetmeter_jobs.cli.output import console, notes, print_json, print_table, progress
 
 app = command_app(help="Show margins by account, model and mode, and alarm when steps per token move them.")
@@ -75,10 +75,10 @@ def drift(
     after: Annotated[str, typer.Option("--to", help="The later one.")],
     costs: CostsFile,
     steps: Annotated[
-        Decimal, typer.Option("--steps-percent", parser=Decimal, help="Change of steps per token, up or down.")
+        Decimal, typer.Option("--steps-percent", parser=decimal, help="Change of steps per token, up or down.")
     ] = Decimal(10),
     points: Annotated[
-        Decimal, typer.Option("--points", parser=Decimal, help="Percentage points by which that moves the margin.")
+        Decimal, typer.Option("--points", parser=decimal, help="Percentage points by which that moves the margin.")
     ] = Decimal(2),
     account: Accounts = None,
     as_json: Json = False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,6 +32,17 @@ Given = Annotated[
         show_default=False,
     ),
 ]
+
+
+def decimal(text: str) -> Decimal:
+    """Reads the number of an option, exactly: zero or more, and finite. Raises typer.BadParameter."""
+    try:
+        number = Decimal(text)
+    except InvalidOperation as error:
+        raise typer.BadParameter(f"{text!r} is no number, such as 12.5.") from error
+    if not number.is_finite() or number < 0:
+        raise typer.BadParameter(f"{text} is not zero or more.")
+    return number
 
 
 def own_settings(data_dir: Path | None, given: list[str] | None) -> Settings:

@@ -24,7 +24,7 @@ from rich.text import Text
 from fleetmeter_jobs.cli.app import command_app
 from fleetmeter_jobs.cli.clickhouse import connect
 from fleetmeter_jobs.cli.exits import CommandError, Exit
-from fleetmeter_jobs.cli.options import DataDir, Given, Json, settings_of_stack
+from fleetmeter_jobs.cli.options import DataDir, Given, Json, decimal, settings_of_stack
 from fleetmeter_jobs.cli.output import console, counted, notes, print_json, print_table
 from fleetmeter_jobs.cli.rates_simulate import simulate_card
 from fleetmeter_jobs.cli.this_user import this_user
@@ -84,10 +84,10 @@ def publish_card(
         bool, typer.Option("--accept", help="Publish though bills change by more than the limits below.")
     ] = False,
     total_limit: Annotated[
-        Decimal, typer.Option("--total-limit", parser=Decimal, help="Percent by which all bills may change.")
+        Decimal, typer.Option("--total-limit", parser=decimal, help="Percent by which all bills may change.")
     ] = _LIMITS.total_percent,
     account_limit: Annotated[
-        Decimal, typer.Option("--account-limit", parser=Decimal, help="Percent by which one account's may change.")
+        Decimal, typer.Option("--account-limit", parser=decimal, help="Percent by which one account's may change.")
     ] = _LIMITS.account_percent,
     as_json: Json = False,
     data_dir: DataDir = None,

@@ -12,7 +12,7 @@ from fleetmeter_sql.named_queries import load_query, run_query
 
 from fleetmeter_jobs.cli.app import command_app
 from fleetmeter_jobs.cli.clickhouse import connect
-from fleetmeter_jobs.cli.options import DataDir, Given, Json, settings_of_stack
+from fleetmeter_jobs.cli.options import DataDir, Given, Json, decimal, settings_of_stack
 from fleetmeter_jobs.cli.output import console, print_json, print_table
 
 app = command_app()
@@ -28,7 +28,7 @@ def routing(
     account: Annotated[str, typer.Option("--account", help="Only this account.")] = "",
     limit: Annotated[float, typer.Option("--limit", min=0, max=1, help="Share of attempts that may fall back.")] = 0.5,
     cost: Annotated[
-        Decimal | None, typer.Option("--cloud-query-cost", parser=Decimal, help="What a query costs in the cloud.")
+        Decimal | None, typer.Option("--cloud-query-cost", parser=decimal, help="What a query costs in the cloud.")
     ] = None,
     as_json: Json = False,
     data_dir: DataDir = None,
