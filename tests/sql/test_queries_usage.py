@@ -224,6 +224,7 @@ def test_matrix_operations(usage: Usage, ask: Ask) -> None:
             "matrix_gflop": 4000,
             "matrix_gflop_samples": 4,
             "draft_matrix_gflop": 9,
+            "draft_matrix_gflop_samples": 1,
             "output_tokens": 500,
         },
         {"generation_mode": "diffusion", "matrix_formula": "v1", "requests": 4, "output_tokens": 999, "model": "other"},
@@ -242,14 +243,16 @@ def test_matrix_operations(usage: Usage, ask: Ask) -> None:
             "matrix_gflop_samples": 1,
             "output_tokens": 2,
         },
+        {"generation_mode": "unreported", "requests": 3, "output_tokens": 7},
     )
     keys = ("generation_mode", "requests", "reported_share", "matrix_gflop", "draft_matrix_gflop", "gflop_per_request")
     rows = ask("matrix_operations", **SPAN)
     assert [tuple(row[key] for key in keys) for row in rows] == [
-        ("autoregressive", 2, 1, 2**64, 0, 2**63),
+        ("autoregressive", 2, 1, 2**64, None, 2**63),
         ("diffusion", 8, 0.5, 4000, 9, 1000),
+        ("unreported", 3, 0, None, None, None),
     ]
-    assert [row["gflop_per_output_token"] for row in rows] == [2**62, 8]  # 2^64 / 4; 4000 / 500
+    assert [row["gflop_per_output_token"] for row in rows] == [2**62, 8, None]  # 2^64 / 4; 4000 / 500
 
 
 def test_cost_by_steps(usage: Usage, ask: Ask) -> None:
