@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -101,14 +102,16 @@ def entitlements_app(shelf: Shelf, judge: Judge, caching: Caching = Caching()) -
 
 
 @asynccontextmanager
-async def serving(app: web.Application, host: str, port: int) -> AsyncIterator[str]:
-    """Takes connections (port 0: a free one) and gives the base URL. Raises OSError if it can't listen there."""
+async def serving(app: web.Application, host: str, port: int, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
+    """Takes connections (port 0: a free one; with `tls` only encrypted ones) and gives the base URL. Raises OSError if
+    it can't listen there."""
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port).start()
+        await web.TCPSite(runner, host, port, ssl_context=tls).start()
         bound_host, bound_port = runner.addresses[0][:2]
-        yield f"http://{f'[{bound_host}]' if ':' in bound_host else bound_host}:{bound_port}"
+        name = f"[{bound_host}]" if ":" in bound_host else bound_host
+        yield f"{'http' if tls is None else 'https'}://{name}:{bound_port}"
     finally:
         await runner.cleanup()
 

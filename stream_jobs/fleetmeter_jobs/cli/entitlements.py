@@ -23,6 +23,7 @@ from fleetmeter_jobs.cli.app import command_app
 from fleetmeter_jobs.cli.billing_books import read_cards, read_subscribers
 from fleetmeter_jobs.cli.clickhouse import connect
 from fleetmeter_jobs.cli.exits import CommandError, Exit
+from fleetmeter_jobs.cli.https import Certificate, ClientCa, Key, KeyPasswordFile, https_context
 from fleetmeter_jobs.cli.options import DataDir, Given, Json, settings_of_stack
 from fleetmeter_jobs.cli.output import console, counted, notes, print_json, print_table, progress
 from fleetmeter_jobs.kafka_access import is_loopback
@@ -134,6 +135,10 @@ def serve(
         Path | None, typer.Option("--tokens", help="File of `fleetmeter ingest token new`.", dir_okay=False)
     ] = None,
     open_to_all: Annotated[bool, typer.Option("--open", help="Without tokens; only on a loopback address.")] = False,
+    certificate: Certificate = None,
+    key: Key = None,
+    key_password_file: KeyPasswordFile = None,
+    client_ca: ClientCa = None,
     max_age_s: Annotated[int, typer.Option("--max-age-s", min=0, help="How long a gateway may keep an answer.")] = 60,
     refresh_s: Annotated[float, typer.Option("--refresh-s", min=1, help="How often everything is read anew.")] = 30.0,
     as_json: Json = False,
@@ -147,6 +152,7 @@ def serve(
 
     Example: fleetmeter entitlements serve --host 0.0.0.0 --tokens /etc/fleetmeter/tokens.json
     """
+    tls = https_context(certificate, key, key_password_file, client_ca)
     judge = _judge(tokens, host, open_to_all=open_to_all)
     settings = settings_of_stack(data_dir, setting)
     configure_logs(settings)
@@ -163,7 +169,7 @@ def serve(
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stopped.set)
         try:
-            async with serving(service, host, port) as url:
+            async with serving(service, host, port, tls) as url:
                 print_json({"url": url}) if as_json else notes.print(f"listening on {url}", markup=False)
                 await stopped.wait()
         except OSError as error:

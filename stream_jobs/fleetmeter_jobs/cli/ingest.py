@@ -6,7 +6,6 @@ import asyncio
 import json
 import logging
 from pathlib import Path
-from ssl import SSLContext
 from typing import Annotated, Any, Final
 
 import typer
@@ -16,13 +15,13 @@ from fleetmeter_producers.ingest.openapi import openapi
 from fleetmeter_producers.ingest.service import IngestService
 from fleetmeter_producers.ingest.serving import Address, serve
 from fleetmeter_producers.ingest.settings import IngestSettings
-from fleetmeter_producers.ingest.tls import server_context
 from fleetmeter_producers.ingest.token_book import Book, OpenBook, TokenBook
 from fleetmeter_producers.ingest.tokens import TokenFile
 
 from fleetmeter_jobs.cli import ingest_token
 from fleetmeter_jobs.cli.app import command_app
 from fleetmeter_jobs.cli.exits import CommandError, Exit
+from fleetmeter_jobs.cli.https import Certificate, ClientCa, Key, KeyPasswordFile, https_context
 from fleetmeter_jobs.cli.ingest_token import TokensPath
 from fleetmeter_jobs.cli.kafka import largest_message_bytes, require_topic
 from fleetmeter_jobs.cli.options import DataDir, Given, Json, settings_of_stack
@@ -43,26 +42,6 @@ Open = Annotated[
     bool,
     typer.Option(
         "--open", help="Take events of anybody, without a token: for a try, on this machine's own address only."
-    ),
-]
-Certificate = Annotated[
-    Path | None,
-    typer.Option("--tls-certificate", help="PEM file with the server's certificate: serves https.", show_default=False),
-]
-Key = Annotated[
-    Path | None,
-    typer.Option("--tls-key", help="PEM file with its key, unless that stands in the same file.", show_default=False),
-]
-KeyPasswordFile = Annotated[
-    Path | None,
-    typer.Option("--tls-key-password-file", help="File with the key's password, if it has one.", show_default=False),
-]
-ClientCa = Annotated[
-    Path | None,
-    typer.Option(
-        "--tls-client-ca",
-        help="PEM file with authorities: only clients with a certificate of theirs get in.",
-        show_default=False,
     ),
 ]
 Limit = Annotated[
@@ -110,7 +89,7 @@ def ingest(
         return
     settings = settings_of_stack(data_dir, [*(setting or []), *(["log_format=json"] if as_json else [])])
     limits = limits_of(limit, settings)
-    tls = _tls(certificate, key, key_password_file, client_ca)
+    tls = https_context(certificate, key, key_password_file, client_ca)
     book = _book(tokens, limits, host, open_to_all=open_to_all)
     configure_logs(settings)
     require_topic(settings)
@@ -158,17 +137,6 @@ def limits_of(given: list[str] | None, settings: Settings) -> IngestSettings:
             raise CommandError(f"--limit {pair!r} is not NAME=VALUE, such as body_limit_bytes=1000000.")
         options[name.strip()] = value
     return IngestSettings.of(**options)
-
-
-def _tls(
-    certificate: Path | None, key: Path | None, password: Path | None, client_ca: Path | None
-) -> SSLContext | None:
-    if certificate is None:
-        for option, given in (("key", key), ("key-password-file", password), ("client-ca", client_ca)):
-            if given is not None:
-                raise CommandError(f"--tls-{option} is given without --tls-certificate: nothing would be encrypted.")
-        return None
-    return server_context(certificate, key, password.read_text().rstrip("\n") if password else "", client_ca)
 
 
 def _book(tokens: Path | None, limits: IngestSettings, host: str, *, open_to_all: bool) -> Book:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -15,6 +17,8 @@ from fleetmeter_billing.accounts.published import cards_of
 from fleetmeter_billing.entitlements.service import Caching, Verdict, entitlements_app, serving
 from fleetmeter_billing.entitlements.shelf import Contents, Shelf
 from fleetmeter_billing.rates.card import PublishedCard, RateCard
+from fleetmeter_doubles.certificates import Authority
+from fleetmeter_producers.ingest.tls import server_context
 
 CARD = RateCard.model_validate(
     {
@@ -169,3 +173,21 @@ def test_a_server_that_never_read_anything_says_so() -> None:
         assert (await ask("/healthz", None))[0] == 200
 
     with_server(world, story)
+
+
+def test_gateways_are_answered_over_https(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    server = server_context(authority.issue("server", "127.0.0.1").store_file, None, "", None)
+
+    async def story() -> tuple[str, int]:
+        trusting = ssl.create_default_context(cafile=str(authority.ca_file))
+        app = entitlements_app(World().shelf, judge)
+        async with serving(app, "127.0.0.1", 0, server) as url, aiohttp.ClientSession() as session:
+            plain = url.replace("https", "http")
+            with pytest.raises(aiohttp.ClientError):
+                await session.get(f"{plain}/healthz")
+            async with session.get(f"{url}/healthz", ssl=trusting) as answer:
+                return url, answer.status
+
+    url, status = asyncio.run(story())
+    assert (url.startswith("https://127.0.0.1:"), status) == (True, 200)
