@@ -110,6 +110,7 @@ class _Metered:
         try:
             call = self._call(str(options.url), operation, body)
         except Exception:
+            # Code of others, such as `account`; the request must not fail for it.
             _logger.exception("a request of the openai client is not metered")
             NOTES.add(self._convention, [Note(NoteCode.NOT_EMITTED, "generation", "is lost: see the log")])
             return None
