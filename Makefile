@@ -65,7 +65,8 @@ test-installs: setup ## Install the producer alone with each Python, and let it 
 	@$(VENV_PYTHON) tests/installs/run.py $(or $(PYTHONS),python3.11 python3.12 python3.13)
 
 # The validator needs Python 3.12 and a numpy of its own: it is a program in an environment of its own, pinned by hash.
-test-focus: setup $(FOCUS_READY) ## Check invoices exported as FOCUS rows with the specification's public validator
+test-focus: setup engines $(FOCUS_READY) ## Check invoices, the demo's too, as FOCUS rows with the specification's public validator
+	@$(VENV)/bin/fleetmeter demo --events 50000 --focus $(FOCUS)/demo.csv
 	@$(VENV_PYTHON) -m pytest tests/billing/invoices/test_focus_validator.py tests/billing/invoices/test_focus_rows.py $(ARGS)
 
 lock: ## Pin the dependencies again (needs uv: pipx install uv)

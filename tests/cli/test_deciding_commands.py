@@ -67,10 +67,11 @@ def test_margins_and_drift(run: Callable[..., Any]) -> None:
         ("m", "diffusion"): "30.000000000000",
         ("ar", "autoregressive"): "-200.000000000000",
         ("(fees, seats, outcomes)", ""): "30.000000000000",
+        ("m", "(jobs)"): "-20.000000000000",
     }
     shown = run("margin", "show", "--period", "2026-11", "--costs", "COSTS", "--by", "account")
-    assert "200.00 less 340.00 = -140.00 EUR (-70.0 %)" in shown.out
-    assert "20 of 320 requests" in shown.err
+    assert "200.00 less 360.00 = -160.00 EUR (-80.0 %)" in shown.out
+    assert "21 of 322 requests and jobs" in shown.err
     drift = ("margin", "drift", "--from", "2026-10", "--to", "2026-11", "--costs", "COSTS", "--account", "acme")
     ran = run(*drift)
     assert (ran.code, "-30.0 points" in ran.out) == (1, True)

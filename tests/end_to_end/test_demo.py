@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+from decimal import Decimal
 from pathlib import Path
 
 from stack_under_test import Commands
@@ -10,7 +12,8 @@ from stack_under_test import Commands
 def test_the_demo_reconciles_and_meets_its_oracle(tmp_path: Path) -> None:
     (tmp_path / "unused").mkdir()
     fleetmeter = Commands(tmp_path / "unused" / "data")
-    story = fleetmeter("demo", "--events", "20000", "--workers", "1")
+    focus = tmp_path / "focus.csv"
+    story = fleetmeter("demo", "--events", "20000", "--workers", "1", "--focus", str(focus))
     assert story["ok"]
     sent, counted = story["sent"], story["reconciliation"]
     assert sent["events_in"] == 20_000
@@ -23,6 +26,10 @@ def test_the_demo_reconciles_and_meets_its_oracle(tmp_path: Path) -> None:
     assert sum(each["events"] for each in story["refused"]) == sent["rejected"]
     bill = story["bill"]
     assert bill["invoices"] > 10
+    rows = list(csv.DictReader(focus.read_text("utf-8").splitlines()))
+    assert len({row["InvoiceId"] for row in rows}) == bill["invoices"]
+    shown = sum(Decimal(row["BilledCost"]) for row in rows if row["InvoiceId"] == bill["number"])
+    assert shown == Decimal(bill["total"])
     assert all(check["ok"] for check in bill["explanation"]["checks"])
     behind = sum(each["quantity"] for each in bill["explanation"]["rollups"])
     assert behind == bill["explanation"]["metered"] > 0

@@ -10,6 +10,7 @@ from typing import Literal
 from fleetmeter_billing.clickhouse import BillingClient
 from fleetmeter_billing.decide.attribution import ZERO, share_out
 from fleetmeter_billing.decide.costs import Costs, cost_of
+from fleetmeter_billing.decide.jobs import read_jobs
 from fleetmeter_billing.decide.priced_period import ClosedPeriod, as_billed, chosen, rate_all, usage_for
 from fleetmeter_billing.decide.traffic import Traffic, by_account, dimensions_of, read_traffic
 from fleetmeter_billing.invoices.period_lines import PlacedLine
@@ -83,8 +84,9 @@ def read_margins(
     # What was asked for may be some parts of the period alone.
     asked = {(one.account, one.index) for one in closed.segments}
     traffic = [row for row in traffic if (row.account, row.segment) in asked]
+    jobs = [row for row in read_jobs(client, closed, costs.dimensions, accounts) if (row.account, row.segment) in asked]
     currencies = {one.account: one.currency for one in closed.segments}
-    return margins(lines, cards, traffic, costs, currencies)
+    return margins(lines, cards, traffic, costs, currencies, jobs)
 
 
 def margins(
@@ -93,11 +95,13 @@ def margins(
     traffic: Iterable[Traffic],
     costs: Costs,
     currencies: Mapping[str, str],
+    jobs: Iterable[Traffic] = (),
 ) -> list[Margin]:
-    """Pure: the lines of each account shared out to its traffic, less what the traffic costs."""
-    rows_of = by_account(traffic)
+    """Pure: the lines of each account shared out to its traffic, less what traffic and jobs cost. What jobs are billed
+    at is with the fees, as that of all facts is."""
+    rows_of, jobs_of = by_account(traffic), by_account(jobs)
     found: list[Margin] = []
-    for account in sorted({*lines, *rows_of}):
+    for account in sorted({*lines, *rows_of, *jobs_of}):
         currency = currencies[account]
         exchange, rows = costs.rate_to(currency), rows_of.get(account, [])
         shares = share_out(lines.get(account, ()), cards.get(account, {}), rows)
@@ -114,6 +118,16 @@ def margins(
                     output_tokens=row.sum("output_tokens"),
                     stepped_tokens=_stepped_tokens(row),
                     steps=steps,
+                )
+            )
+        for row in jobs_of.get(account, ()):
+            cost = cost_of(row, costs)
+            found.append(
+                Margin(
+                    *(currency, account, row.dimensions["model"], row.dimensions["generation_mode"]),
+                    cost=CONTEXT.multiply(cost.amount, exchange),
+                    requests=row.sum("requests"),
+                    unseen=cost.unseen,
                 )
             )
         if shares.get(None):

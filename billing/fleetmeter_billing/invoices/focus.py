@@ -171,7 +171,8 @@ def _row(invoice: Invoice, line: InvoiceLine, part: _Part, billed: Decimal, cons
     # A price below zero can't be: what is taken back is a product only as long as its quantity is negative.
     priced = usage and part.price >= 0
     price, cost = (_number(part.price), _number(part.cost)) if priced else ("", _number(billed))
-    sku = f"{line.card}/{line.price}"
+    # What no price stands behind, such as an adjustment of what costs nothing, is no product at all.
+    sku = f"{line.card}/{line.price}" if line.price else ""
     return {
         "BilledCost": _number(billed),
         "BillingAccountId": invoice.account,
@@ -208,11 +209,11 @@ def _row(invoice: Invoice, line: InvoiceLine, part: _Part, billed: Decimal, cons
         "ServiceName": "AI inference",
         "ServiceSubcategory": "Generative AI",
         "SkuId": sku,
-        "SkuMeter": line.meter or line.price,
+        "SkuMeter": (line.meter or line.price) if sku else "",
         "SkuPriceDetails": orjson.dumps({f"x_{name}": value for name, value in line.group}).decode()
         if line.group
         else "",
-        "SkuPriceId": f"{sku}/{line.version}/{part.place + 1}",
+        "SkuPriceId": f"{sku}/{line.version}/{part.place + 1}" if sku else "",
         "x_InvoiceLine": str(line.number),
         "x_LineKind": line.kind,
         "x_RateCard": line.card,
@@ -230,8 +231,7 @@ def _prepaid_row(invoice: Invoice, prepaid: Prepaid, issuer: str) -> Row:
     )
     part = _Part(0, Decimal(1), _UNIT_OF_ONE, line.exact, line.exact)
     row = _row(invoice, line, part, line.amount, ZERO, issuer)
-    nothing = ("SkuId", "SkuMeter", "SkuPriceId", "x_InvoiceLine", "x_RateCard", "x_RateCardVersion")
-    return {**row, **dict.fromkeys(nothing, ""), "x_LineKind": "prepaid"}
+    return {**row, **dict.fromkeys(("x_InvoiceLine", "x_RateCard", "x_RateCardVersion"), ""), "x_LineKind": "prepaid"}
 
 
 def _description(line: InvoiceLine) -> str:

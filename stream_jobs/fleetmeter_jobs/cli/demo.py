@@ -41,6 +41,9 @@ DELETE_TIMEOUT_S: Final = 30.0
 Events = Annotated[int, typer.Option("--events", "-n", min=1_000, help="Events, faulty ones included.")]
 Workers = Annotated[int, typer.Option("--workers", "-w", min=1, max=16, help="Worker processes.")]
 Seed = Annotated[int, typer.Option("--seed", help="Another seed, another fleet.")]
+Invoices = Annotated[
+    Path | None, typer.Option("--focus", help="File to write all of the fleet's invoices to, as FOCUS 1.2 rows.")
+]
 
 
 class _Steps:
@@ -60,7 +63,12 @@ class _Steps:
 
 @app.command()
 def demo(
-    events: Events = 200_000, workers: Workers = 2, seed: Seed = 7, as_json: Json = False, setting: Given = None
+    events: Events = 200_000,
+    workers: Workers = 2,
+    seed: Seed = 7,
+    focus: Invoices = None,
+    as_json: Json = False,
+    setting: Given = None,
 ) -> None:
     """Simulate a fleet, count its events, and show that none is lost or counted twice; exit 1 if one is.
 
@@ -79,7 +87,7 @@ def demo(
         Stack(settings, workers=workers, report=step) as stack,
     ):
         with stack.tended():
-            story = _run(stack.settings, config, folder / "oracle.json", workers, step, quiet=as_json)
+            story = _run(stack.settings, config, folder / "oracle.json", workers, step, focus, quiet=as_json)
         step("Stopping everything")
     if as_json:
         print_json(story.as_dict())
@@ -90,9 +98,16 @@ def demo(
 
 
 def _run(
-    settings: Settings, config: SimulationConfig, oracle: Path, workers: int, step: _Steps, *, quiet: bool
+    settings: Settings,
+    config: SimulationConfig,
+    oracle: Path,
+    workers: int,
+    step: _Steps,
+    focus: Path | None,
+    *,
+    quiet: bool,
 ) -> Story:
-    """The story of one simulation on a stack that is up."""
+    """The story of one simulation on a stack that is up; its invoices go to the file `focus`, if there is one."""
     began = time.monotonic()
     summary = run_simulation(config, settings, oracle, quiet=quiet)
     step(f"Kafka has acknowledged {summary.records:,} records; waiting until the workers have committed them")
@@ -103,7 +118,7 @@ def _run(
     with connect(settings, database=settings.clickhouse_database) as client:
         story = tell(client, settings, summary, report, comparison, workers=workers, counted_s=counted_s)
         step("Closing the fleet's billing period, and making its invoices")
-        return replace(story, bill=bill_fleet(client, config.end or datetime.now(UTC)))
+        return replace(story, bill=bill_fleet(client, config.end or datetime.now(UTC), focus))
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, Final
 
 from fleetmeter_billing.accounts.account import Account, Subscriber, Subscription
@@ -17,13 +18,14 @@ from fleetmeter_billing.accounts.published import cards_of
 from fleetmeter_billing.errors import IncompleteError
 from fleetmeter_billing.examples import example_text
 from fleetmeter_billing.invoices.explain import Explanation, explain_line
-from fleetmeter_billing.invoices.store import list_invoices, read_invoice
+from fleetmeter_billing.invoices.focus import focus_csv
+from fleetmeter_billing.invoices.store import list_invoices, read_invoice, read_invoices
 from fleetmeter_billing.periods.close import CloseRules, close_period
 from fleetmeter_billing.periods.period import PeriodRule
 from fleetmeter_billing.rates.loading import parse_card
 from fleetmeter_billing.rates.store import Publisher, publish, published_cards
 
-from fleetmeter_jobs.cli.invoice import make_and_store, published
+from fleetmeter_jobs.cli.invoice import ISSUER, make_and_store, published
 from fleetmeter_jobs.cli.invoice_view import explanation_document
 
 EXAMPLE: Final = "hybrid"
@@ -60,8 +62,9 @@ def fleet_end(now: datetime) -> datetime:
     return settled.replace(hour=0, minute=0, second=0, microsecond=0) + AFTER_MIDNIGHT
 
 
-def bill_fleet(client: Any, ended: datetime) -> Bill | None:
-    """Publish the example card, subscribe every account to it, close the period and make its invoices.
+def bill_fleet(client: Any, ended: datetime, focus: Path | None = None) -> Bill | None:
+    """Publish the example card, subscribe every account to it, close the period and make its invoices; write them to
+    the file `focus` as FOCUS rows, if there is one.
 
     None if not every partition has come past midnight, as in a run of very few events.
     """
@@ -94,6 +97,8 @@ def bill_fleet(client: Any, ended: datetime) -> Bill | None:
     heads = list_invoices(client, period.name)
     if not heads:
         return None
+    if focus is not None:
+        focus.write_text(focus_csv(read_invoices(client, period.name), ISSUER), encoding="utf-8")
     largest = max(heads, key=lambda head: (head["total"], head["number"]))
     invoice = read_invoice(client, largest["number"])
     line = max(invoice.lines, key=lambda one: (one.kind == "usage", one.amount, -one.number))

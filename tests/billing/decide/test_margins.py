@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from fleetmeter_billing.decide.attribution import share_out
 from fleetmeter_billing.decide.costs import Cost, Costs, cost_of, load_costs, parse_costs
+from fleetmeter_billing.decide.jobs import JOBS
 from fleetmeter_billing.decide.margin import UNSHARED, Margin, by, drifts, margins, read_margins
 from fleetmeter_billing.decide.priced_period import read_closed
 from fleetmeter_billing.decide.traffic import Traffic
@@ -178,7 +179,8 @@ def read(decided: CountedUsage, period: str, *accounts: str) -> list[Margin]:
 @pytest.mark.clickhouse
 def test_margins_of_a_closed_period(decided: CountedUsage) -> None:
     """acme is billed 1 per 1,000 tokens: 100 parallel, 50 sequential. 6,000 steps of 30 ms are 180 s: 90 EUR; 500 s are
-    250 EUR. delta is billed 2 per 1,000: 20, and its server reported no time for 20 requests. Fees are 10 each."""
+    250 EUR. delta is billed 2 per 1,000: 20, and its server reported no time for 20 requests. Fees are 10 each. A job
+    of gamma took 40 s: 20 EUR; another one did not say."""
     found = {(one.account, one.model, one.generation_mode): one for one in read(decided, "2026-11")}
     assert {key: (one.revenue, one.cost, one.unseen) for key, one in found.items()} == {
         ("acme", "m", "diffusion"): (D(100), D(90), 0),
@@ -187,10 +189,11 @@ def test_margins_of_a_closed_period(decided: CountedUsage) -> None:
         ("delta", "m", "diffusion"): (D(20), D(0), 20),
         ("delta", UNSHARED, ""): (D(10), D(0), 0),
         ("gamma", UNSHARED, ""): (D(10), D(0), 0),
+        ("gamma", "m", JOBS): (D(0), D(20), 1),
     }
     (total,) = by(found.values(), ())
-    # 160 + 30 + 10 billed, 340 spent.
-    assert (total.revenue, total.cost, total.margin, total.percent) == (D(200), D(340), D(-140), D(-70))
+    # 160 + 30 + 10 billed, 340 + 20 spent.
+    assert (total.revenue, total.cost, total.margin, total.percent) == (D(200), D(360), D(-160), D(-80))
     assert found["acme", "m", "diffusion"].steps_per_token == D("0.06")
 
 

@@ -75,6 +75,7 @@ def check(row: dict[str, str]) -> None:
             )
             assert row["SkuPriceId"].startswith(f"{row['SkuId']}/")
             assert row["PricingCategory"] == "Standard"
+    assert bool(row["SkuId"]) == bool(row["SkuMeter"]) == bool(row["SkuPriceId"])
     if row["ChargeCategory"] in {"Credit", "Adjustment"}:
         assert row["ListCost"] == row["ContractedCost"] == row["BilledCost"]
 
@@ -125,6 +126,13 @@ def test_a_line_of_tiers_is_a_row_a_tier_and_rounding_falls_on_the_first() -> No
     ]
     assert first["SkuPriceDetails"] == '{"x_model":"llada-8b-instruct","x_generation_mode":"diffusion"}'
     assert [row["SkuPriceId"][-2:] for row in (first, second, third)] == ["/1", "/2", "/3"]
+
+
+def test_an_adjustment_that_no_price_fits_is_of_no_product() -> None:
+    free = replace(line(1, "adjustment", "Outage", "-5", "downloads", "0.00"), price="", meter=None)
+    (row,) = rows_of(replace(every_kind(), lines=(free,)))
+    check(row)
+    assert (row["SkuId"], row["BilledCost"], row["ChargeDescription"]) == ("", "0.0", "Outage")
 
 
 def test_prepaid_credits_are_a_credit_and_leave_what_is_to_pay() -> None:

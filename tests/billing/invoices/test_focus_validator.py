@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,6 +17,8 @@ from fleetmeter_billing.invoices.invoice import Prepaid
 from fleetmeter_doubles.invoice_samples import every_kind
 
 FOCUS = Path(__file__).resolve().parents[3] / ".focus"
+DEMO = FOCUS / "demo.csv"
+"""The invoices of a simulated fleet, written by `fleetmeter demo --focus`."""
 MODEL = "1.2.0.1"
 """The newest rules of FOCUS 1.2 that the package has inside, so that nothing is downloaded."""
 CONTRADICTION = "InvoiceId-C-004-C"
@@ -58,6 +61,13 @@ def test_the_rows_of_every_kind_of_line_are_accepted(tmp_path: Path) -> None:
     prepaid = Prepaid(Decimal(1_500), Decimal("1234.5"), Decimal("12.35"))
     invoices = [every_kind(), replace(every_kind(), number="2026-11-000002", prepaid=prepaid)]
     assert failing(focus_csv(invoices, "Parallel Inc."), tmp_path) == {CONTRADICTION}
+
+
+@pytest.mark.skipif(not DEMO.exists(), reason="`make test-focus` makes the demo's invoices first")
+def test_the_invoices_of_the_demo_are_accepted(tmp_path: Path) -> None:
+    rows = DEMO.read_text("utf-8")
+    assert len({row["InvoiceId"] for row in csv.DictReader(rows.splitlines())}) > 10
+    assert failing(rows, tmp_path) == {CONTRADICTION}
 
 
 def test_the_one_rule_that_is_broken_contradicts_another() -> None:

@@ -41,7 +41,8 @@ def two_closed_periods(client: Client) -> CountedUsage:
     """October and November 2026, closed.
 
     acme: diffusion 100,000 tokens and 4,000 steps in October, 6,000 in November; autoregressive 50,000 tokens in both.
-    delta: diffusion 10,000 tokens with 1,000 steps in November. gamma: nothing.
+    delta: diffusion 10,000 tokens with 1,000 steps in November. gamma: nothing but two jobs in November, one of which
+    reports 40 s of accelerator time.
     """
     counted = CountedUsage(client)
     publish(client, parse_card(CARD), Publisher("test", at=datetime(2026, 1, 1, tzinfo=UTC)), source=CARD)
@@ -70,6 +71,9 @@ def two_closed_periods(client: Client) -> CountedUsage:
     )
     for number, account in enumerate(("acme", "delta")):
         counted.fact(account, "2026-11-08 10:00:00", f"o{number}", **_outcome(5 - number))
+    for name, reported in (("j1", {"gpu_ms": 40_000}), ("j2", {})):
+        job = {"event_type": "job", "kind": "fine_tuning", "base_model": "m", "status": "ok", **reported}
+        counted.fact("gamma", "2026-11-09 10:00:00", name, **job)
     counted.marker("2026-12-05 00:00:00")
     cards = cards_of(published_cards(client))
     for period in ("2026-10", "2026-11"):
