@@ -65,8 +65,8 @@ def show(
         )
         if total.unseen:
             notes.print(
-                f"{total.unseen:,} of {total.requests:,} requests and jobs reported nothing to cost them by, or no rule "
-                "matched."
+                f"{total.unseen:,} of {total.requests:,} requests and jobs reported nothing to cost them by, or no "
+                "rule matched."
             )
 
 
