@@ -191,3 +191,16 @@ def test_gateways_are_answered_over_https(tmp_path: Path) -> None:
 
     url, status = asyncio.run(story())
     assert (url.startswith("https://127.0.0.1:"), status) == (True, 200)
+
+
+def test_the_log_tells_what_a_failed_read_leaves(caplog: pytest.LogCaptureFixture) -> None:
+    world = World()
+    world.away = True
+    assert world.shelf.refresh() is False
+    world.away = False
+    assert world.shelf.refresh() is True
+    world.away = True
+    assert world.shelf.refresh() is False
+    never, before = (record.getMessage() for record in caplog.records)
+    assert never == "no entitlements could be read yet: OSError: ClickHouse is away"
+    assert before == "entitlements stay as they were read 0 s ago: OSError: ClickHouse is away"
