@@ -86,6 +86,16 @@ def test_what_a_topic_takes_is_asked_of_kafka(kafka: RunningKafka) -> None:
     assert largest_message_bytes(Settings(kafka_bootstrap=kafka.bootstrap, topic=topic)) == 500_000
 
 
+def test_a_file_of_tokens_that_anybody_may_write_is_refused(fleetmeter: Call, tmp_path: Path) -> None:
+    tokens = tmp_path / "t.json"
+    made = fleetmeter("ingest", "token", "new", "a", "--account", "a", "--source", "s", "--tokens", str(tokens))
+    assert made.code == 0
+    tokens.chmod(0o666)
+    for command in (("ingest",), ("entitlements", "serve")):
+        ran = fleetmeter(*command, "--tokens", str(tokens))
+        assert (ran.code, f"chmod o-w {tokens}" in ran.err) == (2, True)
+
+
 def test_without_a_kafka_it_says_so(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kafka_commands, "TIMEOUT_S", 0.5)
     ran = call("--open", "-s", "kafka_bootstrap=127.0.0.1:1")

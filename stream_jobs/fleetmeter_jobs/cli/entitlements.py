@@ -181,7 +181,8 @@ def serve(
 def _judge(tokens: Path | None, host: str, *, open_to_all: bool) -> Judge:
     from fleetmeter_producers.ingest.problem import Problem  # noqa: PLC0415  (only a server needs aiohttp's extra)
     from fleetmeter_producers.ingest.token_book import TokenBook  # noqa: PLC0415
-    from fleetmeter_producers.ingest.tokens import TokenFile  # noqa: PLC0415
+
+    from fleetmeter_jobs.cli.ingest_token import tokens_to_serve_by  # noqa: PLC0415
 
     if open_to_all:
         if tokens is not None:
@@ -194,7 +195,7 @@ def _judge(tokens: Path | None, host: str, *, open_to_all: bool) -> Judge:
             "Who may read? Make a token with `fleetmeter ingest token new`, and give its file: --tokens FILE. "
             "For a try on this machine: --open."
         )
-    book = TokenBook(TokenFile(tokens), events_per_s=None, burst_s=1.0)
+    book = TokenBook(tokens_to_serve_by(tokens), events_per_s=None, burst_s=1.0)
 
     def judge(header: str | None, account: str) -> Verdict:
         book.refresh()

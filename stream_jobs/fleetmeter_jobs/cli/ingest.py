@@ -16,13 +16,12 @@ from fleetmeter_producers.ingest.service import IngestService
 from fleetmeter_producers.ingest.serving import Address, serve
 from fleetmeter_producers.ingest.settings import IngestSettings
 from fleetmeter_producers.ingest.token_book import Book, OpenBook, TokenBook
-from fleetmeter_producers.ingest.tokens import TokenFile
 
 from fleetmeter_jobs.cli import ingest_token
 from fleetmeter_jobs.cli.app import command_app
 from fleetmeter_jobs.cli.exits import CommandError, Exit
 from fleetmeter_jobs.cli.https import Certificate, ClientCa, Key, KeyPasswordFile, https_context
-from fleetmeter_jobs.cli.ingest_token import TokensPath
+from fleetmeter_jobs.cli.ingest_token import TokensPath, tokens_to_serve_by
 from fleetmeter_jobs.cli.kafka import largest_message_bytes, require_topic
 from fleetmeter_jobs.cli.options import DataDir, Given, Json, settings_of_stack
 from fleetmeter_jobs.cli.output import notes, print_json
@@ -151,7 +150,7 @@ def _book(tokens: Path | None, limits: IngestSettings, host: str, *, open_to_all
             "Who may send? Make a token with `fleetmeter ingest token new`, and give its file: --tokens FILE. "
             "For a try on this machine: --open."
         )
-    return TokenBook(TokenFile(tokens), events_per_s=limits.events_per_s, burst_s=limits.burst_s)
+    return TokenBook(tokens_to_serve_by(tokens), events_per_s=limits.events_per_s, burst_s=limits.burst_s)
 
 
 def judges_of(settings: Settings) -> NewJudge:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +11,7 @@ import typer
 from fleetmeter_producers.ingest.tokens import Token, TokenFile
 
 from fleetmeter_jobs.cli.app import command_app
+from fleetmeter_jobs.cli.exits import CommandError
 from fleetmeter_jobs.cli.options import Json
 from fleetmeter_jobs.cli.output import console, print_json, print_table
 
@@ -90,6 +92,13 @@ def revoke(
         print_json(_row(token))
         return
     console.print(f"{token.id} ({token.name}) is revoked.")
+
+
+def tokens_to_serve_by(path: Path) -> TokenFile:
+    """The file that a server follows. Raises CommandError if anybody on this machine could add a token to it."""
+    if path.is_file() and path.stat().st_mode & stat.S_IWOTH:
+        raise CommandError(f"{path} may be written by anybody on this machine, who could add tokens: chmod o-w {path}")
+    return TokenFile(path)
 
 
 def _row(token: Token) -> dict[str, object]:

@@ -47,6 +47,8 @@ def show(
     """
     chosen = _keys(keys)
     (margins,) = _read([period], costs, account or (), data_dir, setting)
+    if account and not margins:
+        raise CommandError(f"Period {period} has no usage of {', '.join(account)}: see `fleetmeter accounts list`.")
     rows = by(margins, chosen)
     totals = by(margins, ())
     if as_json:
