@@ -123,6 +123,21 @@ def test_the_page_about_rooms_has_the_same_table() -> None:
     assert {folder for folder, _, _ in rows} == {folder.name for folder in ROOMS.values()}
 
 
+def test_every_setting_has_an_effect() -> None:
+    """What an operator may set is read by something, beside the place where it is declared."""
+    words = Counter(word for _, path in package_files() for word in re.findall(r"\w+", path.read_text("utf-8")))
+    idle = [
+        f"{name_of(path)}: {node.target.id}"
+        for _, path in package_files()
+        if path.name in {"settings.py", "access_settings.py"}
+        for model in ast.parse(path.read_text("utf-8")).body
+        if isinstance(model, ast.ClassDef)
+        for node in model.body
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and words[node.target.id] < 2
+    ]
+    assert idle == []
+
+
 def test_producers_load_nothing_that_only_jobs_need() -> None:
     """Whoever imports the client gets by with the base install. A function may import more, and says which extra."""
     heavy = {"faust", "aiokafka", "pyarrow", "clickhouse_connect", "typer", "rich", "chdb", "pydantic_settings"}

@@ -140,12 +140,6 @@ class Settings(AccessSettings):
         le=86_400,
         description="Events further in the future than this (against the append time) go to quarantine.",
     )
-    allowed_lateness_s: int = Field(
-        120,
-        ge=0,
-        le=86_400,
-        description="A minute is complete when every partition's watermark has passed it by so much.",
-    )
     record_limit_bytes: int = Field(
         8 * _MIB, ge=_KIB, le=512 * _MIB, description="Larger Kafka records go to quarantine unparsed."
     )
