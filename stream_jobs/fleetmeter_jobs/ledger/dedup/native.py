@@ -21,19 +21,6 @@ class Fold(Protocol):
     def sequenced(self, before_day: int) -> bytes: ...
 
 
-class DedupCore(Protocol):
-    """`fleetmeter_native.Core`, but for counting."""
-
-    floor_us: int
-
-    def restore(self, blob: bytes) -> None: ...
-    def begin_chunk(self, chunk: int) -> None: ...
-    def set_chunk(self, chunk: int, *, ids: int, hours: bytes, filter: bytes | None) -> None: ...  # noqa: A002
-    def forget_chunk(self, chunk: int) -> None: ...
-    def forget_sequenced(self, before_day: int) -> int: ...
-    def stats(self) -> Mapping[str, int]: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Native:
     """What is needed beside a core."""
