@@ -77,6 +77,8 @@ def test_margins_and_drift(run: Callable[..., Any]) -> None:
     assert (ran.code, "-30.0 points" in ran.out) == (1, True)
     assert run(*drift, "--points", "31").code == 0
     assert run("margin", "show", "--period", "2026-11", "--costs", "COSTS", "--by", "modell").code == 2
+    nobody = run("margin", "show", "--period", "2026-11", "--costs", "COSTS", "--account", "nobody")
+    assert (nobody.code, "has no usage of nobody" in nobody.err) == (2, True)
 
 
 def test_counterfactuals(run: Callable[..., Any]) -> None:
