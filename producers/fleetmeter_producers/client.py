@@ -16,6 +16,7 @@ import time as clock
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Final, Self
 
 from fleetmeter_schemas.envelope import EventRejected, check_against_time, check_attribute
@@ -46,11 +47,12 @@ _WARN_EVERY_S: Final = 10.0
 class ClientStats:
     """What a client did since it was made, or since its process was forked.
 
-    `emitted` events got an id and were accepted; `delivered` ones the broker has acknowledged; `dropped` ones are lost,
-    because the outbox was full and the policy says so. `failed_deliveries` counts tries that were repeated.
-    `pending_bytes` includes the outbox's bookkeeping. `recovered` events were found in the spools of processes that
-    ended before they could send them. `damaged` ones were accepted and lost, because the disk did not give them back.
-    `last_error` is None when the last delivery succeeded.
+    `emitted` events got an id and were accepted; `delivered` ones the broker has acknowledged; `dropped` ones are
+    lost, because the outbox was full and the policy says so. `failed_deliveries` counts tries that were repeated.
+    `pending_bytes` includes the outbox's bookkeeping; for a signal's handler that interrupted the client it is 0.
+    `recovered` events were found in the spools of processes that ended before they could send them. `damaged` ones
+    were accepted and lost, because the disk did not give them back. `last_error` is None when the last delivery
+    succeeded.
     """
 
     incarnation: str
@@ -164,22 +166,41 @@ class UsageClient:
         """Wait until the broker has acknowledged everything emitted before this call, at most `timeout_s`.
 
         Returns what is still pending (0 events: all arrived, and nothing came after). It is not lost: the client goes
-        on sending it.
+        on sending it. A signal's handler that interrupted this client's own work can't wait for that work: it gets what
+        was pending, at once.
         """
+        if self._interruptions:
+            return self._pending_as_counted()
         with self._interruptions:
-            if self._sender is not None:
-                self._sender.hurry()
-                self._outbox.wait_drained(timeout_s)
-            return self._outbox.pending()
+            return self._flush(timeout_s)
+
+    def _flush(self, timeout_s: float) -> Pending:
+        if self._sender is not None:
+            self._sender.hurry()
+            self._outbox.wait_drained(timeout_s)
+        return self._outbox.pending()
 
     def close(self, timeout_s: float = 10.0) -> Pending:
         """Accept nothing more, drain for at most `timeout_s`, and stop the thread. Closing again does nothing more.
 
         Returns what the broker has not acknowledged. In the spool it waits for the next client of this source; with
         the outbox in memory it is lost.
+
+        In a signal's handler, too. If that interrupted this client's own work, such as an `emit`, then the client is
+        closed before that call returns or raises, and not yet when `close` does; it returns what was pending.
         """
+        if self._interruptions:
+            self._close_afterwards(timeout_s)
+            return self._pending_as_counted()
         with self._interruptions:
             return self._close(timeout_s)
+
+    def _close_afterwards(self, timeout_s: float) -> None:
+        if self._sender is not None and self._sender.is_this_thread():
+            # The thread that sends is inside as long as it lives, and closing waits for its end.
+            threading.Thread(target=self.close, args=(timeout_s,), name="fleetmeter-close").start()
+        else:
+            self._interruptions.afterwards(partial(self.close, timeout_s))
 
     def _close(self, timeout_s: float) -> Pending:
         with self._lock:
@@ -190,7 +211,7 @@ class UsageClient:
             return self._outbox.pending()
         open_clients.forget(self)
         self._interruptions.accept_all()
-        self.flush(timeout_s)
+        self._flush(timeout_s)
         stopped = self._sender is None or self._sender.stop(_STOP_WAIT_S)
         left = self._outbox.pending()
         if left.events:
@@ -228,8 +249,11 @@ class UsageClient:
 
     def stats(self) -> ClientStats:
         """Counters for metrics; cheap."""
-        with self._interruptions:
-            sender, pending = self._sender, self._outbox.pending()
+        if self._interruptions:
+            sender, pending = self._sender, self._pending_as_counted()
+        else:
+            with self._interruptions:
+                sender, pending = self._sender, self._outbox.pending()
         return ClientStats(
             incarnation=self._incarnation.ulid,
             emitted=self._emitted,
@@ -242,6 +266,11 @@ class UsageClient:
             damaged=self._outbox.damaged,
             last_error=sender.last_error if sender else None,
         )
+
+    def _pending_as_counted(self) -> Pending:
+        """What is pending, without waiting for a lock; its bytes are not known then, and 0."""
+        delivered = self._sender.delivered if self._sender else 0
+        return Pending(max(0, self._emitted + self._outbox.recovered - delivered), 0)
 
     def _check_account(self, account: str) -> None:
         check_attribute("subject", account)

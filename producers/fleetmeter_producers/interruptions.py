@@ -25,6 +25,7 @@ class Interruptions:
         self._accept = accept
         self._depths: dict[int, int] = {}
         self._aside: SimpleQueue[bytes] = SimpleQueue()  # its put may interrupt itself, as the library promises
+        self._afterwards: dict[int, list[Callable[[], object]]] = {}
 
     def __enter__(self) -> None:
         thread = get_ident()
@@ -43,8 +44,10 @@ class Interruptions:
             finally:
                 del self._depths[thread]
             if self._aside.empty():
-                return
+                break
             self._depths[thread] = 1  # once more: it was interrupted on the way out
+        for work in self._afterwards.pop(thread, ()):
+            work()
 
     def __bool__(self) -> bool:
         """Whether this thread is inside: then it is interrupted."""
@@ -53,6 +56,10 @@ class Interruptions:
     def put_aside(self, value: bytes) -> None:
         """Keep an event until somebody leaves."""
         self._aside.put(value)
+
+    def afterwards(self, work: Callable[[], object]) -> None:
+        """Have this thread, which is inside, do something as soon as it is outside, before its call returns."""
+        self._afterwards.setdefault(get_ident(), []).append(work)
 
     def accept_all(self) -> None:
         """Have what was set aside accepted, the oldest first; from inside."""

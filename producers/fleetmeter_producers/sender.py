@@ -92,6 +92,10 @@ class Sender:
         self._thread.join(wait_s)
         return not self._thread.is_alive()
 
+    def is_this_thread(self) -> bool:
+        """Whether the caller is the thread that sends."""
+        return threading.current_thread() is self._thread
+
     def abandon(self) -> None:
         """Forget the parent's producer in a forked child: its threads don't exist here, and destroying it would wait
         for them. One reference is therefore never given up."""

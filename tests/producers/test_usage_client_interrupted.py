@@ -7,19 +7,23 @@ usage is then emitted. So may a handler of a signal.
 from __future__ import annotations
 
 import gc
+import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 from fleetmeter_doubles.kafka_broker import FakeBroker
-from fleetmeter_producers import ClientSettings, MemoryOutbox, Pending, UsageClient
+from fleetmeter_producers import ClientClosedError, ClientSettings, MemoryOutbox, Pending, UsageClient
 from fleetmeter_producers.outbox import Entry
 from fleetmeter_schemas import GenerationV1
 
 GENERATION = GenerationV1(model="llada-8b-instruct", generation_mode="diffusion", output_tokens=128)
 DEADLINE_S = 20.0
+SIGNALS = 40
 InTime = Callable[[Callable[[], object]], None]
 
 
@@ -68,7 +72,11 @@ class Watched:
     def acquire(self, *how: Any) -> bool:
         got: bool = self._lock.acquire(*how)
         if got:
-            self._outbox.locked()
+            try:
+                self._outbox.locked()
+            except BaseException:
+                self._lock.release()  # as `with` does for what is raised inside of it
+                raise
         return got
 
     def release(self) -> None:
@@ -182,3 +190,77 @@ def test_what_interrupts_when_there_is_no_room_is_counted_as_dropped(
     in_time(lambda: client.close(0))
     assert len(ids) == 1
     assert (client.stats().emitted, client.stats().dropped) == (1, 1)
+
+
+@pytest.mark.parametrize("method", ["append", "pending"])
+def test_a_handler_that_closes_in_the_middle_of_a_call_has_it_closed_when_the_call_ends(
+    method: str, in_time: InTime
+) -> None:
+    broker, told = FakeBroker(), list[tuple[int, int]]()
+
+    def handler() -> None:
+        told.append((client.close(DEADLINE_S).events, client.flush(DEADLINE_S).events))
+        assert client.stats().pending_bytes == 0
+        raise SystemExit
+
+    client = UsageClient(
+        "kafka:9092", "urn:test", connect=broker.connect, open_outbox=lambda: Interrupted(method, handler)
+    )
+    calls = {"append": lambda: client.emit("a", GENERATION), "pending": client.stats}
+
+    def work() -> None:
+        if method == "pending":
+            client.emit("a", GENERATION)
+        with pytest.raises(SystemExit):
+            calls[method]()
+        with pytest.raises(ClientClosedError):
+            client.emit("a", GENERATION)
+
+    in_time(work)
+    assert len(told) == 1
+    assert (client.stats().delivered, len(broker.ids())) == ((0, 0) if method == "append" else (1, 1))
+
+
+def test_what_is_collected_in_the_thread_that_sends_may_close_its_client(in_time: InTime) -> None:
+    broker, closing = FakeBroker(), threading.Event()
+
+    def close() -> None:
+        client.close(DEADLINE_S)
+        closing.set()
+
+    client = UsageClient(
+        "kafka:9092", "urn:test", connect=broker.connect, open_outbox=lambda: Interrupted("take", close)
+    )
+
+    def work() -> None:
+        client.emit("a", GENERATION)
+        assert closing.wait(DEADLINE_S)
+        assert client.close(DEADLINE_S).events == 0
+
+    in_time(work)
+    assert len(broker.ids()) == 1
+
+
+def test_a_signal_s_handler_closes_a_client_that_emits(tmp_path: Path) -> None:
+    """At whatever moment of an `emit` the signal comes: it ends, and the broker has what was accepted."""
+    before = signal.getsignal(signal.SIGUSR1)
+    rng = Random(7)
+    try:
+        for number in range(SIGNALS):
+            broker, ids = FakeBroker(), list[str]()
+            settings = ClientSettings(spool_dir=tmp_path / str(number))
+            client = UsageClient("kafka:9092", "urn:test", settings=settings, connect=broker.connect)
+            signal.signal(signal.SIGUSR1, lambda *_, close=client.close: close(DEADLINE_S))
+            timer = threading.Timer(
+                rng.uniform(0.001, 0.02), signal.pthread_kill, (threading.main_thread().ident, signal.SIGUSR1)
+            )
+            timer.start()
+            with suppress(ClientClosedError):
+                while True:
+                    ids.append(client.emit("a", GENERATION))
+            timer.join()
+            assert client.stats().pending_events == 0
+            assert set(ids) <= set(broker.ids())
+            assert len(broker.ids()) - len(ids) <= 1  # its emit was accepted, and the next one told that it is closed
+    finally:
+        signal.signal(signal.SIGUSR1, before)
