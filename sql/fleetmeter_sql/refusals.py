@@ -11,7 +11,7 @@ import ssl
 from collections.abc import Iterator
 from typing import Final
 
-_ADDRESS: Final = re.compile(r"\((?:for url )?(https?://[^\s()]+)\)")
+_ADDRESS: Final = re.compile(r"(?:\((?:for url )?|ClickHouse at )(https?://[^\s()]+)")
 _SENTENCE: Final = re.compile(r"DB::Exception: (.*?)(?: \(version [^)]*(?:\([^)]*\))?\)| \(for url |$)", re.DOTALL)
 _NAMED: Final = re.compile(r"[.?]* (\([A-Z0-9_]+\))$")
 _STRANGER: Final = re.compile(r"received HTTP status (\d{3})")

@@ -134,7 +134,8 @@ class Grower:
             if position.tail.topic_id != topic.topic_id:
                 raise GrowthRefusedError(
                     f"{partition} was counted in the topic with id {position.tail.topic_id}, Kafka has one with id "
-                    f"{topic.topic_id}: it was deleted and made again. First `fleetmeter positions new-epoch --all`"
+                    f"{topic.topic_id}: it was deleted and made again. First "
+                    "`fleetmeter positions new-epoch --all --reason WHY`"
                 )
         return len(known)
 

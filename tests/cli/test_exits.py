@@ -15,7 +15,7 @@ from clickhouse_connect.driver.exceptions import DatabaseError
 from confluent_kafka import KafkaError, KafkaException
 from fleetmeter_jobs.cli.exits import CommandError, Exit, explain_failure
 from fleetmeter_jobs.errors import CountingError, KafkaUnavailableError, SettingsError
-from fleetmeter_jobs.ledger.errors import StoreUnavailableError
+from fleetmeter_jobs.ledger.errors import StoreRejectedError, StoreUnavailableError
 from fleetmeter_local import PrerequisiteError
 from fleetmeter_producers.errors import TraceError
 from urllib3.exceptions import ProtocolError
@@ -39,6 +39,18 @@ def test_errors_that_people_can_act_on(error: Exception, exit_code: Exit) -> Non
     assert explained is not None
     assert explained[0] is exit_code
     assert "no" in explained[1]
+
+
+def test_what_clickhouse_refuses_the_ledger_is_said_with_what_to_do() -> None:
+    said = "Code: 60. DB::Exception: Unknown table expression identifier 'ledger'. (UNKNOWN_TABLE) (version 25.12.1)"
+    told = (
+        "ClickHouse at http://c:8123 refuses: Unknown table expression identifier 'ledger' (UNKNOWN_TABLE). The tables "
+        "are not those of this version: run `fleetmeter migrate`."
+    )
+    error = StoreRejectedError(f"ClickHouse at http://c:8123 refuses (60 unknown table): {said}", 60)
+    assert explain_failure(error) == (Exit.CLICKHOUSE, told)
+    stranger = StoreRejectedError("http://c answers HTTP 404: no; is that ClickHouse's address?", 0)
+    assert explain_failure(stranger) == (Exit.CLICKHOUSE, str(stranger))
 
 
 def test_a_store_that_breaks_off_in_the_middle_is_no_defect() -> None:

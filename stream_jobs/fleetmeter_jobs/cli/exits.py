@@ -76,10 +76,12 @@ def explain_failure(error: Exception) -> tuple[Exit, str] | None:
     if type(error).__name__ == "PrerequisiteError":
         return Exit.MISSING, str(error)
     domain: Any = getattr(error, "domain", None)
-    if domain in _EXIT_OF_DOMAIN:
+    answered = domain == "clickhouse" and bool(getattr(error, "code", 0))
+    if domain in _EXIT_OF_DOMAIN and not answered:
         return _EXIT_OF_DOMAIN[domain], str(error)
     library = type(error).__module__.partition(".")[0]
-    if library in {"clickhouse_connect", "urllib3"}:  # what breaks off in the middle of an answer stays urllib3's
+    # What breaks off in the middle of an answer stays urllib3's.
+    if answered or library in {"clickhouse_connect", "urllib3"}:
         from fleetmeter_sql.refusals import explain_refusal  # noqa: PLC0415  (loads clickhouse_connect, as it did)
 
         return Exit.CLICKHOUSE, explain_refusal(error)
