@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,12 @@ def test_simulating_and_publishing(run: Callable[..., Any]) -> None:
     assert [(one["name"], one["difference"]) for one in effect["losers"]] == [("delta", "10.00")]
     same = run("rates", "simulate", "fleet", "--against", "1", "--period", "2026-11", "--json").json["effects"]
     assert same[0]["total"]["difference"] == "0.00"
+    with_costs = ("rates", "simulate", "CARD", "--period", "2026-11", "--costs", "COSTS")
+    # 200 billed less 360 of cost (see test_margins); the same cost under a card that bills 210.
+    assert "Margin: -160.00 EUR (-80.0 %) before, -150.00 EUR (-71.4 %) after." in run(*with_costs).out
+    (both,) = run(*with_costs, "--json").json["margins"]
+    assert (both["currency"], Decimal(both["before"]["cost"]), Decimal(both["after"]["cost"])) == ("EUR", 360, 360)
+    assert Decimal(both["after"]["revenue"]) - Decimal(both["before"]["revenue"]) == 10
     refused = run("rates", "publish", "CARD", "--backdated")
     assert (refused.code, "delta: from 30.00 to 40.00 EUR" in refused.err) == (2, True)
     assert "--accept" in refused.err

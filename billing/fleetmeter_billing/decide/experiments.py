@@ -106,7 +106,7 @@ def read_participants(
     priced = chosen(under, as_billed(card_of))
     lines = rate_all(usage_for(client, under, priced), priced)
     accounts = sorted({account for account, _ in arms})
-    margins = read_margins(client, under, costs, card_of, accounts) if costs else []
+    margins = read_margins(client, under, costs, as_billed(card_of), accounts) if costs else []
     spent = {one.account: one for one in by(margins, ("account",))}
     outcomes: dict[str, dict[str, int]] = {}
     for version in sorted({one.segment.version for one in under.segments if one.segment is not None}):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal, localcontext
 from typing import Literal
@@ -11,10 +11,10 @@ from fleetmeter_billing.clickhouse import BillingClient
 from fleetmeter_billing.decide.attribution import ZERO, share_out
 from fleetmeter_billing.decide.costs import Costs, cost_of
 from fleetmeter_billing.decide.jobs import read_jobs
-from fleetmeter_billing.decide.priced_period import ClosedPeriod, as_billed, chosen, rate_all, usage_for
+from fleetmeter_billing.decide.priced_period import Choose, ClosedPeriod, chosen, rate_all, usage_for
 from fleetmeter_billing.decide.traffic import Traffic, by_account, dimensions_of, read_traffic
 from fleetmeter_billing.invoices.period_lines import PlacedLine
-from fleetmeter_billing.rates.card import PublishedCard, RateCard
+from fleetmeter_billing.rates.card import RateCard
 from fleetmeter_billing.rates.money import CONTEXT
 
 Key = Literal["account", "model", "generation_mode"]
@@ -70,11 +70,12 @@ def read_margins(
     client: BillingClient,
     closed: ClosedPeriod,
     costs: Costs,
-    card_of: Callable[[str, int], PublishedCard],
+    choose: Choose,
     accounts: Sequence[str] = (),
 ) -> list[Margin]:
-    """The margins of a closed period by account, model and mode. Raises CostsError for a currency without a rate."""
-    priced = chosen(closed, as_billed(card_of))
+    """The margins of a closed period by account, model and mode, at the prices that `choose` gives it: `as_billed`, or
+    another card's. Raises CostsError for a currency without a rate, and what `choose` does."""
+    priced = chosen(closed, choose)
     lines = rate_all(usage_for(client, closed, priced), priced)
     cards: dict[str, dict[int, RateCard]] = {}
     for (account, segment), (published, _) in priced.items():
@@ -87,6 +88,25 @@ def read_margins(
     jobs = [row for row in read_jobs(client, closed, costs.dimensions, accounts) if (row.account, row.segment) in asked]
     currencies = {one.account: one.currency for one in closed.segments}
     return margins(lines, cards, traffic, costs, currencies, jobs)
+
+
+def simulate_margins(
+    client: BillingClient,
+    closed: ClosedPeriod,
+    costs: Costs,
+    before: Choose,
+    after: Choose,
+    accounts: Sequence[str] = (),
+) -> list[tuple[Margin, Margin]]:
+    """What the segments that `after` does not leave out yield by both choices: a pair for each currency."""
+    new = chosen(closed, after)
+    segments = tuple(one for one in closed.segments if (one.account, one.index) in new)
+    under = replace(closed, segments=segments)
+    was, now = (
+        {one.currency: one for one in by(read_margins(client, under, costs, choose, accounts), ())}
+        for choose in (before, after)
+    )
+    return [(was.get(code, Margin(code)), now.get(code, Margin(code))) for code in sorted({*was, *now})]
 
 
 def margins(

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from fleetmeter_billing.decide.costs import load_costs
 from fleetmeter_billing.decide.margin import KEYS, Drift, Key, Margin, by, drifts, read_margins
-from fleetmeter_billing.decide.priced_period import read_closed
+from fleetmeter_billing.decide.priced_period import as_billed, read_closed
 from fleetmeter_billing.rates.money import round_amount
 from rich.text import Text
 
@@ -66,10 +66,7 @@ def show(
             )
         )
         if total.unseen:
-            notes.print(
-                f"{total.unseen:,} of {total.requests:,} requests and jobs reported nothing to cost them by, or no "
-                "rule matched."
-            )
+            notes.print(unseen_note(total))
 
 
 @app.command("drift")
@@ -118,6 +115,12 @@ def drift(
         raise typer.Exit(Exit.NO)
 
 
+def unseen_note(margin: Margin) -> str:
+    """What a margin leaves out."""
+    of = f"{margin.unseen:,} of {margin.requests:,} requests and jobs"
+    return f"{of} reported nothing to cost them by, or no rule matched."
+
+
 def _read(
     periods: list[str], costs: Path, accounts: list[str] | tuple[str, ...], data_dir: Any, setting: Any
 ) -> list[list[Margin]]:
@@ -125,8 +128,8 @@ def _read(
     settings = settings_of_stack(data_dir, setting)
     with connect(settings, database=settings.clickhouse_database) as client, progress() as shown:
         shown.add_task("rating", detail=" ".join(periods), total=None)
-        card_of = read_cards(client).card_of
-        return [read_margins(client, read_closed(client, one, accounts), rules, card_of, accounts) for one in periods]
+        billed = as_billed(read_cards(client).card_of)
+        return [read_margins(client, read_closed(client, one, accounts), rules, billed, accounts) for one in periods]
 
 
 def _keys(text: str) -> list[Key]:

@@ -7,18 +7,22 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from fleetmeter_billing.decide.costs import load_costs
+from fleetmeter_billing.decide.margin import Margin, simulate_margins
 from fleetmeter_billing.decide.priced_period import as_billed, read_closed
 from fleetmeter_billing.decide.publish_guard import draft_of
 from fleetmeter_billing.decide.simulation import EVERY_CARD, Change, Effect, instead_of, simulate
 from fleetmeter_billing.rates.card import DEFAULT_PLAN, PublishedCard
 from fleetmeter_billing.rates.loading import load_card
+from fleetmeter_billing.rates.money import round_amount
 from rich.text import Text
 
 from fleetmeter_jobs.cli.billing_books import PublishedCards, read_cards
 from fleetmeter_jobs.cli.clickhouse import connect
 from fleetmeter_jobs.cli.exits import CommandError
+from fleetmeter_jobs.cli.margin import unseen_note
 from fleetmeter_jobs.cli.options import DataDir, Given, Json, settings_of_stack
-from fleetmeter_jobs.cli.output import console, counted, print_json, print_table, progress
+from fleetmeter_jobs.cli.output import console, counted, notes, print_json, print_table, progress
 
 
 def simulate_card(
@@ -38,6 +42,9 @@ def simulate_card(
     plan: Annotated[
         list[str] | None, typer.Option("--plan", metavar="OLD=NEW", help="Which plan follows a plan. Repeatable.")
     ] = None,
+    costs: Annotated[
+        Path | None, typer.Option("--costs", help="Show margins, too: what usage costs, in YAML; see docs/deciding.md.")
+    ] = None,
     account: Annotated[list[str] | None, typer.Option("--account", help="Only this account. Repeatable.")] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="Winners and losers to print; --json has all.")] = 10,
     as_json: Json = False,
@@ -51,6 +58,7 @@ def simulate_card(
     Example: fleetmeter rates simulate prices.yaml --period 2026-11 --plan team=business
     """
     plans = dict(_pair(text) for text in plan or [])
+    rules = None if costs is None else load_costs(costs)
     settings = settings_of_stack(data_dir, setting)
     with connect(settings, database=settings.clickhouse_database) as client, progress(quiet=as_json) as shown:
         shown.add_task("rating", detail=period, total=None)
@@ -62,12 +70,20 @@ def simulate_card(
         before = as_billed(cards.card_of)
         if against is not None:
             before = instead_of(name, cards.card_of(after.card.card, against), plans)
-        effects = simulate(client, closed, before, instead_of(name, after, plans))
+        instead = instead_of(name, after, plans)
+        effects = simulate(client, closed, before, instead)
+        yields = [] if rules is None else simulate_margins(client, closed, rules, before, instead, account or ())
     if as_json:
-        print_json({"period": period, "card": after.card.card, "effects": [_as_dict(one) for one in effects]})
+        answer = {"period": period, "card": after.card.card, "effects": [_as_dict(one) for one in effects]}
+        told = [{"currency": was.currency, "before": _yield(was), "after": _yield(now)} for was, now in yields]
+        print_json(answer if rules is None else {**answer, "margins": told})
         return
     for effect in effects:
         _print(effect, limit)
+    for was, now in yields:
+        console.print(Text(f"Margin: {_margin(was)} before, {_margin(now)} after.", "bold"))
+        if now.unseen:
+            notes.print(unseen_note(now))
 
 
 def _card(name: str, version: int | None, cards: PublishedCards) -> PublishedCard:
@@ -112,6 +128,15 @@ def _print(effect: Effect, limit: int) -> None:
             "bold",
         )
     )
+
+
+def _margin(margin: Margin) -> str:
+    percent = "" if margin.percent is None else f" ({margin.percent:.1f} %)"
+    return f"{round_amount(margin.margin, margin.currency):,f} {margin.currency}{percent}"
+
+
+def _yield(margin: Margin) -> dict[str, Any]:
+    return {name: getattr(margin, name) for name in ("revenue", "cost", "margin", "percent", "requests", "unseen")}
 
 
 def _row(change: Change) -> tuple[object, ...]:

@@ -12,7 +12,7 @@ from fleetmeter_billing.decide.attribution import share_out
 from fleetmeter_billing.decide.costs import Cost, Costs, cost_of, load_costs, parse_costs
 from fleetmeter_billing.decide.jobs import JOBS
 from fleetmeter_billing.decide.margin import UNSHARED, Margin, by, drifts, margins, read_margins
-from fleetmeter_billing.decide.priced_period import read_closed
+from fleetmeter_billing.decide.priced_period import as_billed, read_closed
 from fleetmeter_billing.decide.traffic import Traffic
 from fleetmeter_billing.errors import CostsError
 from fleetmeter_billing.invoices.period_lines import PeriodUsage, rate_period
@@ -171,9 +171,8 @@ def euros(costs: str = COSTS) -> Costs:
 
 def read(decided: CountedUsage, period: str, *accounts: str) -> list[Margin]:
     closed = read_closed(decided.client, period, accounts)
-    return read_margins(
-        decided.client, closed, euros(), lambda name, version: load_card(decided.client, name, version), accounts
-    )
+    billed = as_billed(lambda name, version: load_card(decided.client, name, version))
+    return read_margins(decided.client, closed, euros(), billed, accounts)
 
 
 @pytest.mark.clickhouse
