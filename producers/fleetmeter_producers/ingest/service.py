@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from http import HTTPStatus
 from threading import local
 from typing import Any, Final
@@ -67,7 +68,9 @@ class IngestService:
         self._pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="fleetmeter-judge")
         self._own = local()
         self._document = orjson.dumps(openapi())
-        self.draining = False
+        self._draining = False
+        self._unanswered = 0
+        self._all_answered = asyncio.Event()
         self.metrics = IngestMetrics()
         self.metrics.watch("memory_bytes", "Taken of memory_limit_bytes.", lambda: self._room.taken_bytes)
         self.metrics.watch(
@@ -90,6 +93,14 @@ class IngestService:
         app.router.add_get("/metrics", self._metrics)
         app.cleanup_ctx.append(self._refreshing)
         return app
+
+    async def drain(self, limit_s: float) -> None:
+        """Not ready from now on; returns when every request is answered, at the latest after `limit_s`. A connection is
+        closed with its answer."""
+        self._draining = True
+        if self._unanswered:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._all_answered.wait(), limit_s)
 
     def close(self) -> None:
         """End the threads."""
@@ -193,9 +204,9 @@ class IngestService:
     async def _ready(self, _request: web.Request) -> web.Response:
         """Not ready while Kafka refuses: a balancer may know a better process. Strangers may ask, too: what Kafka says,
         which has addresses in it, stands in the log."""
-        if not self.draining and self._delivery.trouble() is None:
+        if not self._draining and self._delivery.trouble() is None:
             return _json({"ready": True}, HTTPStatus.OK)
-        error = "it is shutting down" if self.draining else "Kafka refuses or does not answer; the log says more"
+        error = "it is shutting down" if self._draining else "Kafka refuses or does not answer; the log says more"
         return _json({"ready": False, "error": error}, HTTPStatus.SERVICE_UNAVAILABLE)
 
     async def _metrics(self, _request: web.Request) -> web.Response:
@@ -219,7 +230,17 @@ class IngestService:
     @web.middleware
     async def _answered(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Counts, and gives every error the form of a problem."""
+        self._unanswered += 1
+        try:
+            return await self._answer_of(request, handler)
+        finally:
+            self._unanswered -= 1
+            if self._draining and not self._unanswered:
+                self._all_answered.set()
+
+    async def _answer_of(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         began = time.perf_counter()
+        response: web.StreamResponse
         try:
             response = await handler(request)
         except Problem as problem:
@@ -234,6 +255,8 @@ class IngestService:
             response = _problem(
                 Problem(HTTPStatus.INTERNAL_SERVER_ERROR, f"a defect of fleetmeter, which has logged it; {_RESEND}")
             )
+        if self._draining:
+            response.force_close()
         self.metrics.requests.labels(str(response.status)).inc()
         if request.path == EVENTS_PATH:
             self.metrics.seconds.observe(time.perf_counter() - began)

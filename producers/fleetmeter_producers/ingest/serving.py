@@ -1,7 +1,7 @@
 """An ingest process from its first listener to its last acknowledgement.
 
-On SIGTERM (or Ctrl-C) it takes no new connections, answers what it has taken in, waits until Kafka has acknowledged it,
-and ends. A process that is killed loses nothing that it answered with 202.
+On SIGTERM (or Ctrl-C) it takes no new connections, answers every request whose head has come, waits until Kafka has
+acknowledged what they held, and ends. A process that is killed loses nothing that it answered with 202.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ _logger = logging.getLogger(__name__)
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 _BACKLOG: Final = 1024
 _KEEP_ALIVE_S: Final = 75.0
+_LAST_WORDS_S: Final = 2.0
+"""What answers may take to be written once there are no requests left to answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ async def listening(
     runner = web.AppRunner(
         service.app(),
         access_log=None,
-        shutdown_timeout=settings.drain_limit_s,
+        shutdown_timeout=_LAST_WORDS_S,
         keepalive_timeout=_KEEP_ALIVE_S,
         auto_decompress=False,  # aiohttp would do it without a limit of ours
     )
@@ -79,9 +81,13 @@ async def listening(
             await site.start()
         except OSError as error:
             raise ClientSettingsError(f"can't listen on {address.host}:{address.port}: {error.strerror}") from error
-        yield _url_of(runner, tls=address.tls is not None)
+        try:
+            yield _url_of(runner, tls=address.tls is not None)
+        finally:
+            # aiohttp's own shutdown drops what comes after it began: a body on its way would never be complete.
+            await site.stop()
+            await service.drain(settings.drain_limit_s)
     finally:
-        service.draining = True
         await runner.cleanup()
         left = await asyncio.to_thread(delivery.stop, settings.drain_limit_s)
         service.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlsplit
@@ -150,6 +151,37 @@ def test_a_body_that_does_not_come_is_not_waited_for() -> None:
             answer = slow.recv(65_536)
         assert answer.startswith(b"HTTP/1.1 408 ")
         assert server.service._room.taken_bytes == 0
+
+
+@pytest.mark.parametrize("kept_alive", [False, True])
+def test_a_body_on_its_way_is_waited_for_when_the_server_stops(kept_alive: bool) -> None:
+    broker = FakeBroker()
+    body = text_of(make_event())
+    head = (
+        b"POST /v1/events HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-ndjson\r\n"
+        b"Content-Length: %d\r\n\r\n" % len(body)
+    )
+    with socket.socket() as client, ThreadPoolExecutor(1) as pool:
+        client.settimeout(20)
+        with ingest_server(broker) as server:
+            address = urlsplit(server.url)
+            client.connect((address.hostname, address.port))
+            if kept_alive:
+                client.sendall(head + body)
+                assert b" 202 " in client.recv(65_536)
+            client.sendall(head + body[:20])
+            until(lambda: server.service._unanswered == 1)
+
+            def rest() -> bytes:
+                until(lambda: server.service._draining)
+                time.sleep(0.1)  # so that the server is as far in its shutdown as it gets
+                client.sendall(body[20:])
+                return client.recv(65_536)
+
+            answer = pool.submit(rest)
+        assert answer.result().startswith(b"HTTP/1.1 202 ")
+        assert b"Connection: close" in answer.result()
+    assert len(broker.log) == 1 + kept_alive
 
 
 def test_requests_in_flight_are_answered_when_the_server_stops() -> None:
