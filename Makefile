@@ -5,6 +5,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
+# Where this is set (many images do), each of the hundreds of processes that a test run starts would compile all it loads.
+unexport PYTHONDONTWRITEBYTECODE
 
 VENV := .venv
 VENV_PYTHON := $(VENV)/bin/python

@@ -39,8 +39,8 @@ _LONGEST = (
     "test_seal_crashes",
 )
 """Files that take long. They come first, or one of them would keep a process busy when others have nothing to do."""
-_JVM = {"JDK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1"}
-"""For a broker that lives as long as a test: compile quickly, not well. It starts with a third less of CPU time."""
+_JVM_OPTIONS = "-XX:TieredStopAtLevel=1"
+"""For brokers that live as long as a test: compile quickly, not well. They start with a third less of CPU time."""
 _TRACE = pytest.StashKey[str | None]()
 
 
@@ -50,6 +50,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # A shell starts its background jobs with Ctrl-C ignored, and every process that a test starts would inherit that.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ.setdefault("JDK_JAVA_OPTIONS", _JVM_OPTIONS)
     config.stash[_TRACE] = os.environ.pop("FLEETMETER_TRACE", None)
 
 
@@ -94,7 +95,7 @@ def trace_file(pytestconfig: pytest.Config) -> Path:
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningKafka]:
     """The session's broker. Share it: topics of your own (`make_topic`), and never stop it."""
-    with start_kafka(tmp_path_factory.mktemp("kafka"), environment=_JVM) as running:
+    with start_kafka(tmp_path_factory.mktemp("kafka")) as running:
         yield running
 
 
@@ -112,7 +113,7 @@ def kafka_factory(tmp_path: Path) -> Iterator[Callable[[], RunningKafka]]:
 
         def start() -> RunningKafka:
             folder = tmp_path / f"kafka-{uuid.uuid4().hex[:8]}"
-            return stack.enter_context(start_kafka(folder, source="local", environment=_JVM))
+            return stack.enter_context(start_kafka(folder, source="local"))
 
         yield start
 
