@@ -23,14 +23,19 @@ LITELLM_READY := $(LITELLM)/.installed
 FOCUS := .focus
 FOCUS_READY := $(FOCUS)/.installed
 
-.PHONY: demo test test-litellm test-focus test-installs check format bench chaos chaos-deterministic setup lock clean help
+.PHONY: demo test test-long test-litellm test-focus test-installs check format bench chaos chaos-deterministic setup lock clean help
 
 demo: setup engines ## Simulate a fleet, count its events exactly, and show the reconciliation (about a minute)
 	@$(VENV)/bin/fleetmeter demo
 
 # Each process has a Kafka and a ClickHouse of its own (about 1 GB), hence the limit.
-test: setup engines ## Run the whole test suite and print its coverage
-	@$(VENV_PYTHON) -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered --cov-fail-under=90 $(ARGS)
+PYTEST_PARALLEL := $(VENV_PYTHON) -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
+
+test: setup engines ## Run the tests and print their coverage (some minutes)
+	@$(PYTEST_PARALLEL) -m "not long" --cov --cov-report=term:skip-covered --cov-fail-under=90 $(ARGS)
+
+test-long: setup engines ## Run the tests that take long: golden runs in every format, growing and scaling under load, ...
+	@$(PYTEST_PARALLEL) -m long $(ARGS)
 
 check: setup ## Lint, check formats and types, and test the native core
 	@$(VENV_PYTHON) -m ruff check .

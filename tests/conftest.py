@@ -54,6 +54,11 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_TRACE] = os.environ.pop("FLEETMETER_TRACE", None)
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One process more than there are processors: tests with engines wait now and then."""
+    return (os.cpu_count() or 1) + 1
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The order in which processes are given files (with --no-loadscope-reorder, as `make test` has it)."""
     ranks = {name: rank for rank, name in enumerate(_LONGEST)}

@@ -14,7 +14,7 @@ import pytest
 from fleetmeter_chaos.campaign import Campaign, Tally
 from fleetmeter_chaos.story import Story, told
 
-pytestmark = [pytest.mark.kafka, pytest.mark.clickhouse, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.long, pytest.mark.kafka, pytest.mark.clickhouse, pytest.mark.timeout(420)]
 
 SCHEDULES = 2
 

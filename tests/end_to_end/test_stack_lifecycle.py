@@ -83,7 +83,7 @@ def is_up(fleetmeter: Commands) -> bool:
     return fleetmeter.run("status", "--json").code == 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGHUP, marks=pytest.mark.long)])
 def test_a_foreground_stack_ends_cleanly_with_a_signal(tmp_path: Path, number: signal.Signals) -> None:
     fleetmeter = Commands(tmp_path / "data")
     process = fleetmeter.start("up", "--workers", "0")

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from _pytest.mark import ParameterSet
 from confluent_kafka import Producer
 from fleetmeter_doubles.worker_processes import Pipeline, WorkerProcess, eventually, new_pipeline
 from fleetmeter_golden.by_ledger import exported
@@ -99,8 +100,14 @@ def start(kafka: RunningKafka, clickhouse: RunningClickHouse, tmp_path: Path) ->
         yield run
 
 
+def _long(format_: Format, partitions: int) -> ParameterSet:
+    return pytest.param(format_, partitions, marks=pytest.mark.long)
+
+
 # Neither knows of the other: every format once, and every number of partitions.
-@pytest.mark.parametrize(("format_", "partitions"), [("json", 1), ("array", 2), ("ndjson", 4), ("arrow", 1)])
+@pytest.mark.parametrize(
+    ("format_", "partitions"), [_long("json", 1), ("array", 2), _long("ndjson", 4), _long("arrow", 1)]
+)
 def test_straight_through(start: Start, format_: Format, partitions: int) -> None:
     run = start(partitions, format_)
     run.send()
@@ -108,7 +115,7 @@ def test_straight_through(start: Start, format_: Format, partitions: int) -> Non
     run.check()
 
 
-@pytest.mark.parametrize(("format_", "partitions"), [("ndjson", 1), ("arrow", 4)])
+@pytest.mark.parametrize(("format_", "partitions"), [_long("ndjson", 1), ("arrow", 4)])
 def test_killed_and_resumed(start: Start, format_: Format, partitions: int) -> None:
     """Each kill comes after a commit, and while counted events wait in memory for theirs."""
     run = start(partitions, format_)
@@ -126,6 +133,7 @@ def test_killed_and_resumed(start: Start, format_: Format, partitions: int) -> N
     run.check()
 
 
+@pytest.mark.long
 def test_two_workers_share_the_partitions(start: Start) -> None:
     run = start(4, "json")
     workers = [run.start_worker(), run.start_worker()]

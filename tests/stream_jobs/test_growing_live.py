@@ -77,6 +77,7 @@ def waits(worker: WorkerProcess) -> bool:
     return states == {"waiting"}
 
 
+@pytest.mark.long
 def test_a_topic_grows_while_events_flow_and_things_die(pipeline: Pipeline) -> None:
     workers = [start_worker(pipeline, name) for name in "ab"]
     eventually(lambda: all(worker.ready(1) for worker in workers), "they share")

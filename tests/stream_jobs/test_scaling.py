@@ -50,6 +50,7 @@ def told(what: str, pauses: dict[int, float]) -> None:
     print(f"\n{what}: longest pause by partition {seconds}")
 
 
+@pytest.mark.long
 def test_one_worker_four_two(pipeline: Pipeline) -> None:
     workers = [start_worker(pipeline, session_timeout_s=30)]
     eventually(share(workers), "one has all")
@@ -116,6 +117,7 @@ def test_a_named_worker_that_is_told_to_stop_leaves_at_once(pipeline: Pipeline) 
     pipeline.check()
 
 
+@pytest.mark.long
 def test_a_worker_that_is_gone_for_good_is_replaced_after_its_session(pipeline: Pipeline) -> None:
     gone, left = (start_worker(pipeline, session_timeout_s=6, group_instance=name) for name in "ab")
     eventually(share([gone, left]), "they share")
