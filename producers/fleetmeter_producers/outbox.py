@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple, Protocol
 
 ENTRY_OVERHEAD_BYTES: Final = 256
@@ -47,8 +47,8 @@ class Outbox(Protocol):
         """The oldest entries that are not being sent, at most `most`; waits up to `wait_s` for the first. They stay in
         the outbox until acknowledged."""
 
-    def acknowledge(self, position: int) -> None:
-        """The broker has the entry: it leaves the outbox."""
+    def acknowledge(self, positions: Sequence[int]) -> None:
+        """The broker has the entries: they leave the outbox."""
 
     def give_back(self, positions: Iterable[int]) -> None:
         """The entries were not delivered: they will be taken again, before newer ones."""
@@ -61,6 +61,9 @@ class Outbox(Protocol):
 
     def pending(self) -> Pending:
         """What was accepted and not yet acknowledged."""
+
+    def is_filling(self) -> bool:
+        """Whether more than half of its room is taken. Waits for nothing."""
 
     def has_orphans(self) -> bool:
         """Whether earlier processes left something that `take` will find."""
@@ -113,10 +116,11 @@ class MemoryOutbox:
             positions = [self._ready.popleft() for _ in range(count)]
             return [Entry(position, self._kept[position]) for position in positions]
 
-    def acknowledge(self, position: int) -> None:
+    def acknowledge(self, positions: Sequence[int]) -> None:
         with self._lock:
-            self._bytes -= len(self._kept.pop(position)) + ENTRY_OVERHEAD_BYTES
-            self._room.notify()
+            for position in positions:
+                self._bytes -= len(self._kept.pop(position)) + ENTRY_OVERHEAD_BYTES
+            self._room.notify(len(positions))
             self._drain.notify_all()
 
     def give_back(self, positions: Iterable[int]) -> None:
@@ -138,6 +142,9 @@ class MemoryOutbox:
     def pending(self) -> Pending:
         with self._lock:
             return Pending(len(self._kept), self._bytes)
+
+    def is_filling(self) -> bool:
+        return 2 * self._bytes > self._limit_bytes
 
     def has_orphans(self) -> bool:
         return False

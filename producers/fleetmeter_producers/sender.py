@@ -4,6 +4,11 @@ What may happen, and why nothing is lost or counted twice: an entry leaves the o
 acknowledgement; on any other answer it waits, is given back and sent again, while the others go on. A resend may put a
 second copy into the log (the first may have arrived without our knowing); it has the same id, and workers count an id
 once. After an error that librdkafka calls fatal its producer is useless; a new one takes over all that was in flight.
+
+It shares the interpreter's lock with the threads that emit: a thread that wants it back waits for what this one is in
+the middle of, and to be woken. So the sender works in few turns of many events, and rests in between for twice as long,
+while librdkafka's own threads go on; to go to work for each event would cost the others far more than the work itself.
+It does not rest when somebody waits for it, or when the outbox fills.
 """
 
 from __future__ import annotations
@@ -25,10 +30,17 @@ _logger = logging.getLogger(__name__)
 
 _TAKE: Final = 1_000
 _IDLE_WAIT_S: Final = 1.0  # an append or a wake ends it at once
-_REPORT_WAIT_S: Final = 0.02  # while records are in flight, a new event waits at most this for the thread
+_REST_S: Final = 0.02  # at least, while records are in flight
+_REST_LIMIT_S: Final = 0.2  # librdkafka has enough to send meanwhile, and the outbox room for what comes
+_REST_TO_WORK: Final = 2
+_SETTLED_AT_ONCE: Final = 100  # whoever appends waits meanwhile
 _QUEUE_FULL_WAIT_S: Final = 0.05
 _PURGE_WAIT_S: Final = 5.0
 _WARN_EVERY_S: Final = 10.0
+
+
+_Report = tuple[tuple[int, ...], Any]
+"""Positions of the events in a record, and the error, or None: the broker has them."""
 
 
 class Sender:
@@ -71,6 +83,8 @@ class Sender:
         self._retry_wait_s = retry_wait_s
         self._warn_at = 0.0
         self._fatal = False
+        self._reports: list[_Report] = []
+        self._draining = False
         self._hurried = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="fleetmeter-sender", daemon=True)
@@ -80,7 +94,8 @@ class Sender:
         self._thread.start()
 
     def hurry(self) -> None:
-        """Try again now what waits after a failure: somebody wants it drained."""
+        """Try again now what waits after a failure, and don't rest before all is on its way: somebody wants it
+        drained."""
         self._hurried.set()
         self._outbox.wake()
 
@@ -88,6 +103,7 @@ class Sender:
         """Stop sending, waiting up to `wait_s` for the thread; False if it has not ended by then. What is not
         acknowledged stays in the outbox."""
         self._stopping.set()
+        self._hurried.set()
         self._outbox.wake()
         self._thread.join(wait_s)
         return not self._thread.is_alive()
@@ -128,11 +144,20 @@ class Sender:
             self._producer = self._connect({**self._config, "error_cb": self._on_error})
         self._resume_delayed()
         entries = self._outbox.take(_TAKE, self._idle_wait_s())
+        began = self._clock()
         # Noted before the first is sent: should sending stumble in between, all of them are given back.
         self._in_flight.update(entry.position for entry in entries)
         for record in self._pack(entries):
             self._send(self._producer, record)
-        self._producer.poll(_REPORT_WAIT_S if self._in_flight and not entries else 0.0)
+        self._serve_reports(self._producer, 0.0)
+        if len(entries) < _TAKE:
+            self._draining = False
+        if self._in_flight and not self._draining and not self._outbox.is_filling():
+            self._rest(self._clock() - began)
+
+    def _rest(self, worked_s: float) -> None:
+        if not self._stopping.is_set():  # what ended an earlier rest may have been the stop
+            self._hurried.wait(min(max(_REST_S, _REST_TO_WORK * worked_s), _REST_LIMIT_S))
 
     def _idle_wait_s(self) -> float:
         if self._in_flight:
@@ -142,8 +167,11 @@ class Sender:
         return _IDLE_WAIT_S
 
     def _resume_delayed(self) -> None:
-        until = float("inf") if self._hurried.is_set() else self._clock()
-        self._hurried.clear()
+        until = self._clock()
+        if self._hurried.is_set():
+            self._hurried.clear()
+            self._draining = True
+            until = float("inf")
         due: list[int] = []
         while self._delayed and self._delayed[0][0] <= until:
             due.extend(heapq.heappop(self._delayed)[1])
@@ -151,26 +179,37 @@ class Sender:
             self._outbox.give_back(due)
 
     def _send(self, producer: KafkaProducer, record: Record) -> None:
-        report = partial(self._on_delivery, producer, record.positions)
+        report = partial(_note, self._reports, record.positions)
         while not self._stopping.is_set():
             try:
                 producer.produce(self._topic, record.value, self._key, on_delivery=report)
             except BufferError:  # librdkafka's queue is full: the outbox holds the rest
-                producer.poll(_QUEUE_FULL_WAIT_S)
+                self._serve_reports(producer, _QUEUE_FULL_WAIT_S)
             else:
                 return
 
-    def _on_delivery(self, producer: KafkaProducer, positions: tuple[int, ...], error: Any, _message: Any) -> None:
-        if producer is not self._producer:
-            return  # of a producer that was given up, and its entries with it
+    def _serve_reports(self, producer: KafkaProducer, wait_s: float) -> None:
+        """Do what delivery reports ask for, waiting for the first: the broker has the events, or they wait."""
+        producer.poll(wait_s)
+        reports = self._reports[:]
+        del self._reports[: len(reports)]
+        delivered: list[int] = []
+        for positions, error in reports:
+            if error is None:
+                delivered.extend(positions)
+                self.last_error = None
+                self._retry_wait_s = self._first_wait_s
+            else:
+                self._delay(positions, error)
+        for begin in range(0, len(delivered), _SETTLED_AT_ONCE):
+            some = delivered[begin : begin + _SETTLED_AT_ONCE]
+            self._in_flight.difference_update(some)
+            self.delivered += len(some)
+            self._outbox.acknowledge(some)
+
+    def _delay(self, positions: tuple[int, ...], error: Any) -> None:
+        """The broker does not have these events; they are sent again, later."""
         self._in_flight.difference_update(positions)
-        if error is None:
-            self.delivered += len(positions)
-            self.last_error = None
-            self._retry_wait_s = self._first_wait_s
-            for position in positions:
-                self._outbox.acknowledge(position)
-            return
         self.failed_deliveries += len(positions)
         self.last_error = words_of(error)
         now = self._clock()
@@ -198,10 +237,16 @@ class Sender:
             producer.purge()
             deadline = self._clock() + _PURGE_WAIT_S
             while len(producer) and self._clock() < deadline:
-                producer.poll(_QUEUE_FULL_WAIT_S)
+                self._serve_reports(producer, _QUEUE_FULL_WAIT_S)
         self._producer = None
+        self._reports = []  # what the old one still reports goes nowhere: its entries are given back
         delayed = [position for _, positions in self._delayed for position in positions]
         self._outbox.give_back([*self._in_flight, *delayed])
         self._in_flight.clear()
         self._delayed.clear()
         self._fatal = False
+
+
+def _note(reports: list[_Report], positions: tuple[int, ...], error: Any, _message: Any) -> None:
+    """What librdkafka calls for each record: as little as can be, for it holds the interpreter's lock each time."""
+    reports.append((positions, error))

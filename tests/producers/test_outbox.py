@@ -24,7 +24,7 @@ def test_entries_are_taken_in_order_and_stay_until_acknowledged() -> None:
     first = outbox.take(2, 0)
     assert [value for _, value in first] == [b"a", b"bb"]
     assert outbox.pending() == Pending(3, 6 + 3 * ENTRY_OVERHEAD_BYTES)
-    outbox.acknowledge(first[1].position)
+    outbox.acknowledge([first[1].position])
     assert outbox.pending() == Pending(2, 4 + 2 * ENTRY_OVERHEAD_BYTES)
     assert [value for _, value in outbox.take(9, 0)] == [b"ccc"]
     assert outbox.take(9, 0) == []
@@ -53,7 +53,7 @@ def test_append_waits_for_room_and_take_for_work() -> None:
     assert outbox.append(b"first", 0)
     taker.join(10)
     appender, appended = in_thread(lambda: outbox.append(b"second", 30))
-    outbox.acknowledge(taken[0][0].position)  # type: ignore[index]
+    outbox.acknowledge([taken[0][0].position])  # type: ignore[index]
     appender.join(10)
     assert appended == [True]
     assert [value for _, value in outbox.take(1, 0)] == [b"second"]
@@ -84,7 +84,7 @@ def test_draining_waits_for_what_was_there_and_for_nothing_newer() -> None:
     while not outbox._drain._waiters:  # type: ignore[attr-defined]
         pass
     outbox.append(b"new", 0)
-    outbox.acknowledge(old.position)
+    outbox.acknowledge([old.position])
     waiter.join(10)
     assert drained == [True]
     assert outbox.pending().events == 1
@@ -123,7 +123,7 @@ class OutboxMachine(RuleBasedStateMachine):
         position = data.draw(st.sampled_from(sorted(self.taken)))
         self.taken.remove(position)
         del self.values[position]
-        self.outbox.acknowledge(position)
+        self.outbox.acknowledge([position])
 
     @precondition(lambda self: self.taken)
     @rule(data=st.data())

@@ -65,6 +65,7 @@ def drain_spool(
     )
     deadline = time.monotonic() + timeout_s
     sender.start()
+    sender.hurry()
     while not outbox.nothing_to_send() and time.monotonic() < deadline:
         progress(sender.delivered, outbox.recovered)
         time.sleep(_LOOK_EVERY_S)

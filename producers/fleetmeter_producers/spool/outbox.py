@@ -15,7 +15,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -122,8 +122,25 @@ class SpoolOutbox:
                 entries += found
             return entries
 
-    def acknowledge(self, position: int) -> None:
-        self._settle(position)
+    def acknowledge(self, positions: Sequence[int]) -> None:
+        finished: dict[Segment, Home] = {}
+        with self._lock:
+            for position in positions:
+                home, number, offset = self._homes.place(position)
+                segment, size = home.acknowledge(number, offset)
+                self._events -= 1
+                self._bytes -= size
+                if (
+                    not segment.sealed
+                    and segment.end >= self._segment_bytes // _RECLAIM_FROM
+                    and segment.acknowledged == segment.entries
+                ):
+                    segment.seal()  # all of it has arrived: its room is free again
+                if segment.done:
+                    finished[segment] = home
+            self._drain.notify_all()
+        for segment, home in finished.items():
+            self._discard(home, segment)
 
     def give_back(self, positions: Iterable[int]) -> None:
         with self._lock:
@@ -145,6 +162,9 @@ class SpoolOutbox:
     def pending(self) -> Pending:
         with self._lock:
             return Pending(self._events, self._bytes)
+
+    def is_filling(self) -> bool:
+        return 2 * self._own_bytes > self._limit_bytes
 
     def close(self) -> None:
         """Let go of the files; what is left in them is sent by the next process that opens a spool for the source."""
@@ -227,7 +247,7 @@ class SpoolOutbox:
         except ValueError as error:
             _logger.error("an event is lost: %s", error)
             self.damaged += 1
-            self._settle(position)
+            self.acknowledge([position])
             return None
 
     def _give_up_missing(self, segment: Segment) -> None:
@@ -244,23 +264,6 @@ class SpoolOutbox:
             )
 
     # --- leaving ---
-
-    def _settle(self, position: int) -> None:
-        with self._lock:
-            home, number, offset = self._homes.place(position)
-            segment, size = home.acknowledge(number, offset)
-            self._events -= 1
-            self._bytes -= size
-            if (
-                not segment.sealed
-                and segment.end >= self._segment_bytes // _RECLAIM_FROM
-                and segment.acknowledged == segment.entries
-            ):
-                segment.seal()  # all of it has arrived: its room is free again
-            finished = segment.done
-            self._drain.notify_all()
-        if finished:
-            self._discard(home, segment)
 
     def _discard(self, home: Home, segment: Segment) -> None:
         """Delete a segment of which nothing is needed any more, and its home if it was the last of a dead process."""

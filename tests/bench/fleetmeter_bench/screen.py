@@ -172,7 +172,7 @@ def client_table(costs: list[EmitCost]) -> Table:
     for one in costs:
         table.add_row(
             one.outbox,
-            f"{one.threads}{', paced' if one.paced_s else ''}",
+            f"{one.threads}{f', every {1000 * one.paced_s:g} ms' if one.paced_s else ''}",
             f"{one.emitted:,}",
             f"{one.delivered:,}",
             *(f"{us:,.1f}" for us in (one.p50_us, one.p99_us, one.p999_us)),

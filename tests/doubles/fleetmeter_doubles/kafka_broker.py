@@ -60,6 +60,8 @@ class FakeBroker:
         self.away = False
         self.broken: set[int] = set()
         self.changed = threading.Condition()
+        self.queued = 0
+        """Records that producers took, delivered or not."""
 
     def connect(self, config: Mapping[str, Any]) -> FakeProducer:
         """A producer of this broker."""
@@ -114,6 +116,7 @@ class FakeProducer:
         if len(self._queue) >= self._broker.queue_limit:
             raise BufferError("queue full")
         self._queue.append(((topic, key, value), on_delivery))
+        self._broker.queued += 1
 
     def poll(self, timeout: float) -> int:
         """Deliver and report what is queued; waits while the broker is away."""

@@ -47,7 +47,7 @@ def test_what_a_dead_process_left_is_found(tmp_path: Path) -> None:
     assert [value for _, value in entries] == [b"%d" % number for number in range(500)] + [b"new"]
     assert (second.recovered, second.pending().events) == (500, 501)
     for position, _ in entries:
-        second.acknowledge(position)
+        second.acknowledge([position])
     assert second.pending() == (0, 0)
     assert second.wait_drained(0)
     second.close()
@@ -83,7 +83,7 @@ def test_closing_leaves_what_is_not_acknowledged_and_spares_most_resends(tmp_pat
     for number in range(300):
         first.append(b"%03d" % number, 0)
     for position, _ in first.take(250, 0):
-        first.acknowledge(position)
+        first.acknowledge([position])
     first.close()
     second = open_spool(tmp_path)
     assert [value for _, value in second.take(999, 0)] == [b"%03d" % number for number in range(250, 300)]
@@ -95,7 +95,7 @@ def test_files_go_while_the_client_lives(tmp_path: Path) -> None:
         for _ in range(100):
             assert outbox.append(b"x" * 100, 0)
         for position, _ in outbox.take(1000, 0):
-            outbox.acknowledge(position)
+            outbox.acknowledge([position])
         [home] = homes_in(tmp_path)
         assert len(files(home)) <= 3, "lock, mark, and at most one segment"
 
@@ -113,7 +113,7 @@ def test_the_limit_is_one_of_the_files(tmp_path: Path) -> None:
     waiting = threading.Thread(target=lambda: outbox.append(b"x" * 88, 30))
     waiting.start()
     for position, _ in outbox.take(60, 0):
-        outbox.acknowledge(position)
+        outbox.acknowledge([position])
     waiting.join(10)
     assert not waiting.is_alive()
 
@@ -146,7 +146,7 @@ def test_damage_is_counted_and_the_rest_sent(tmp_path: Path) -> None:
     while entries := second.take(100, 0):
         for position, value in entries:
             got.append(value)
-            second.acknowledge(position)
+            second.acknowledge([position])
     assert len(got) == 399
     assert (second.damaged, second.pending()) == (1, (0, 0))
     assert [name for name in files(tmp_path) if name.endswith(".damaged")] == [f"{segment.name}.damaged"]
@@ -199,7 +199,7 @@ class SpoolMachine(RuleBasedStateMachine):
         shutil.rmtree(self.folder)
 
     def note_arrival(self, position: int, value: bytes) -> None:
-        self.outbox.acknowledge(position)
+        self.outbox.acknowledge([position])
         self.taken.pop(position, None)
         self.arrived[value] += 1
         if self.owed[value]:
