@@ -22,6 +22,7 @@ LITELLM := .litellm
 LITELLM_READY := $(LITELLM)/.installed
 FOCUS := .focus
 FOCUS_READY := $(FOCUS)/.installed
+KAFKA_CLASSES := .kafka-classes.jsa
 
 .PHONY: demo test test-long test-litellm test-focus test-installs check format bench chaos chaos-deterministic setup lock clean help
 
@@ -31,10 +32,10 @@ demo: setup engines ## Simulate a fleet, count its events exactly, and show the 
 # Each process has a Kafka and a ClickHouse of its own (about 1 GB), hence the limit.
 PYTEST_PARALLEL := $(VENV_PYTHON) -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 
-test: setup engines ## Run the tests and print their coverage (some minutes)
+test: setup engines $(KAFKA_CLASSES) ## Run the tests and print their coverage (some minutes)
 	@$(PYTEST_PARALLEL) -m "not long" --cov --cov-report=term:skip-covered --cov-fail-under=90 $(ARGS)
 
-test-long: setup engines ## Run the tests that take long: golden runs in every format, growing and scaling under load, ...
+test-long: setup engines $(KAFKA_CLASSES) ## Run the tests that take long: golden runs in every format, growing and scaling under load, ...
 	@$(PYTEST_PARALLEL) -m long $(ARGS)
 
 check: setup ## Lint, check formats and types, and test the native core
@@ -87,7 +88,7 @@ lock: ## Pin the dependencies again (needs uv: pipx install uv)
 
 clean: ## Remove the environment, build products and caches (never .fleetmeter, the data of `fleetmeter up`)
 	@rm -rf $(VENV) $(LITELLM) $(FOCUS) native/target native/fleetmeter_native/_core*.so *.egg-info build dist htmlcov .coverage .coverage.* \
-		.pytest_cache .mypy_cache .ruff_cache .hypothesis
+		.pytest_cache .mypy_cache .ruff_cache .hypothesis $(KAFKA_CLASSES)
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help: ## Show this
@@ -108,6 +109,10 @@ $(DEPENDENCIES_READY): requirements/dev.lock $(VENV_READY)
 	@echo "Installing the pinned dependencies (once) ..."
 	@$(VENV_PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.lock
 	@touch $@
+
+# Brokers of the tests start with half of the processor time.
+$(KAFKA_CLASSES): deploy/fleetmeter_local/kafka/pom.xml $(BUILD_READY)
+	@$(VENV_PYTHON) tests/engines/kafka_classes.py $@
 
 $(LITELLM_READY): requirements/litellm.lock $(VENV_READY)
 	@echo "Installing litellm, pinned, into $(LITELLM) (once) ..."

@@ -17,6 +17,8 @@ import clickhouse_connect
 import pytest
 from clickhouse_connect.driver.client import Client
 from fleetmeter_local import RunningClickHouse, RunningKafka, start_clickhouse, start_kafka
+from kafka_classes import broker_options
+from unmeasured import unmeasured
 
 _TOLD = "told"
 _LONGEST = (
@@ -39,8 +41,8 @@ _LONGEST = (
     "test_seal_crashes",
 )
 """Files that take long. They come first, or one of them would keep a process busy when others have nothing to do."""
-_JVM_OPTIONS = "-XX:TieredStopAtLevel=1"
-"""For brokers that live as long as a test: compile quickly, not well. They start with a third less of CPU time."""
+_KAFKA_CLASSES = Path(__file__).resolve().parents[1] / ".kafka-classes.jsa"
+"""`make test` makes it."""
 _TRACE = pytest.StashKey[str | None]()
 
 
@@ -50,7 +52,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # A shell starts its background jobs with Ctrl-C ignored, and every process that a test starts would inherit that.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    os.environ.setdefault("JDK_JAVA_OPTIONS", _JVM_OPTIONS)
+    os.environ.setdefault("JDK_JAVA_OPTIONS", broker_options(_KAFKA_CLASSES))
     config.stash[_TRACE] = os.environ.pop("FLEETMETER_TRACE", None)
 
 
@@ -107,7 +109,9 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningKafka]:
 @pytest.fixture(scope="session")
 def clickhouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningClickHouse]:
     """The session's ClickHouse. Share it: a database of your own (`database`), and never stop it."""
-    with start_clickhouse(tmp_path_factory.mktemp("clickhouse")) as running:
+    with unmeasured():
+        running = start_clickhouse(tmp_path_factory.mktemp("clickhouse"))
+    with running:
         yield running
 
 
