@@ -332,9 +332,22 @@ class UsageClient:
             inside=self._interruptions,
             first=self._interruptions.accept_all,
         )
-        sender.start()
+        try:
+            sender.start()
+        except RuntimeError as error:
+            # No more threads, or the interpreter is ending. The next event tries again; this one is kept all the same.
+            self._say_unsent(error)
+            return
         self._sender = sender
         open_clients.close_with_worker_process()
+
+    def _say_unsent(self, error: RuntimeError) -> None:
+        now = clock.monotonic()
+        if now >= self._warn_at:
+            self._warn_at = now + _WARN_EVERY_S
+            _logger.error(
+                "the thread that sends the events of %s can't be started, and they wait: %s", self._source, error
+            )
 
     def _refuse(self, event_id: str) -> None:
         if self.settings.when_full == "drop_newest":

@@ -10,6 +10,8 @@ from fleetmeter_producers.errors import ClientSettingsError
 
 _logger = logging.getLogger(__name__)
 
+_MSG_SIZE_TOO_LARGE = 10  # of Kafka's protocol
+
 DeliveryReport = Callable[[Any, Any], None]
 """Called with (KafkaError or None, Message) for each record, from within `poll`."""
 
@@ -18,7 +20,7 @@ class KafkaProducer(Protocol):
     """confluent_kafka.Producer, as far as it is used here."""
 
     def produce(self, topic: str, value: bytes | None, key: bytes, on_delivery: DeliveryReport) -> None:
-        """Queue a record; raises BufferError when the queue is full."""
+        """Queue a record; raises BufferError when the queue is full, KafkaException for one that is too large."""
 
     def poll(self, timeout: float) -> int:
         """Serve delivery reports, waiting up to `timeout` s for the first."""
@@ -43,6 +45,12 @@ def connect(config: Mapping[str, Any]) -> KafkaProducer:
     except (KafkaException, TypeError, ValueError) as error:
         raise ClientSettingsError(f"librdkafka refuses the settings: {words_of(error)}") from error
     return producer
+
+
+def is_too_large(error: Any) -> bool:
+    """Whether a KafkaError, or an exception that carries one, says that a record is too large."""
+    cause: Any = error.args[0] if isinstance(error, Exception) and error.args else error
+    return callable(getattr(cause, "code", None)) and cause.code() == _MSG_SIZE_TOO_LARGE
 
 
 def words_of(error: Any) -> str:

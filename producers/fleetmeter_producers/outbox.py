@@ -100,10 +100,12 @@ class MemoryOutbox:
                 wait_s > 0 and self._room.wait_for(lambda: self._bytes + cost <= self._limit_bytes, wait_s)
             ):
                 return False
-            self._kept[self._next_position] = value
-            self._ready.append(self._next_position)
+            # Whole before the first call, at which a signal's handler may raise.
+            position = self._next_position
             self._next_position += 1
+            self._kept[position] = value
             self._bytes += cost
+            self._ready.append(position)
             self._work.notify()
             return True
 

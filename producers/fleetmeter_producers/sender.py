@@ -22,7 +22,7 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, Final
 
-from fleetmeter_producers.kafka import Connect, KafkaProducer, words_of
+from fleetmeter_producers.kafka import Connect, KafkaProducer, is_too_large, words_of
 from fleetmeter_producers.outbox import Outbox
 from fleetmeter_producers.packing import Pack, Record, one_each
 
@@ -185,6 +185,12 @@ class Sender:
                 producer.produce(self._topic, record.value, self._key, on_delivery=report)
             except BufferError:  # librdkafka's queue is full: the outbox holds the rest
                 self._serve_reports(producer, _QUEUE_FULL_WAIT_S)
+            except Exception as error:
+                if not is_too_large(error):
+                    raise
+                # An earlier process, with higher limits, may have left it. The others go on.
+                self._delay(record.positions, error)
+                return
             else:
                 return
 
@@ -208,7 +214,8 @@ class Sender:
             self._outbox.acknowledge(some)
 
     def _delay(self, positions: tuple[int, ...], error: Any) -> None:
-        """The broker does not have these events; they are sent again, later."""
+        """The broker does not have these events; they are sent again, later. `error` is a KafkaError, or an exception
+        that carries one."""
         self._in_flight.difference_update(positions)
         self.failed_deliveries += len(positions)
         self.last_error = words_of(error)
@@ -234,10 +241,10 @@ class Sender:
         """Give the producer up, and everything that it has not delivered back to the outbox."""
         producer = self._producer
         if producer is not None and self._in_flight:
-            producer.purge()
-            deadline = self._clock() + _PURGE_WAIT_S
-            while len(producer) and self._clock() < deadline:
-                self._serve_reports(producer, _QUEUE_FULL_WAIT_S)
+            try:
+                self._purge(producer)
+            except Exception:
+                _logger.exception("what Kafka's producer for %s had taken is sent again", self._topic)
         self._producer = None
         self._reports = []  # what the old one still reports goes nowhere: its entries are given back
         delayed = [position for _, positions in self._delayed for position in positions]
@@ -245,6 +252,13 @@ class Sender:
         self._in_flight.clear()
         self._delayed.clear()
         self._fatal = False
+
+    def _purge(self, producer: KafkaProducer) -> None:
+        """Hear what became of everything that a producer took."""
+        producer.purge()
+        deadline = self._clock() + _PURGE_WAIT_S
+        while len(producer) and self._clock() < deadline:
+            self._serve_reports(producer, _QUEUE_FULL_WAIT_S)
 
 
 def _note(reports: list[_Report], positions: tuple[int, ...], error: Any, _message: Any) -> None:

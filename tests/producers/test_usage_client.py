@@ -22,6 +22,7 @@ from fleetmeter_producers.metrics import register
 from fleetmeter_schemas import EventRejected, GenerationV1, OutcomeV1, Reason, parse_event
 from prometheus_client import CollectorRegistry
 
+LONG_NAMES = ("provider", "region", "project_id", "query_class", "accelerator", "requested_model", "model_version")
 GENERATION = GenerationV1(model="llada-8b-instruct", generation_mode="diffusion", output_tokens=128)
 
 
@@ -169,6 +170,23 @@ def test_a_poisoned_event_does_not_hold_up_the_others(
     assert broker.ids()[-1] == poisoned
 
 
+def test_an_event_that_kafka_s_library_takes_for_too_large_does_not_hold_up_the_others(
+    make_client: Callable[..., UsageClient], broker: FakeBroker
+) -> None:
+    """A process with a higher limit may have left it."""
+    broker.record_limit_bytes = 1_000
+    client = make_client(retry_wait_s=60, retry_wait_limit_s=60)
+    client.emit("a" * 128, GENERATION.model_copy(update=dict.fromkeys(LONG_NAMES, "x" * 120)))
+    others = [client.emit("a", GENERATION) for _ in range(20)]
+    broker.wait_for(lambda: len(broker.log) == 20)
+    assert broker.ids() == others
+    broker.wait_for(lambda: client.stats().pending_events == 1)
+    assert "too large" in (client.stats().last_error or "") or client.stats().failed_deliveries
+    assert len(broker.configs) == 1, "the producer is as good as it was"
+    broker.record_limit_bytes = 1_000_000
+    assert client.flush(10).events == 0
+
+
 def test_after_a_fatal_error_a_new_producer_takes_over(
     broker: FakeBroker, make_client: Callable[..., UsageClient]
 ) -> None:
@@ -193,6 +211,26 @@ def test_a_full_queue_of_kafka_s_library_only_waits(
     ids = [client.emit("a", GENERATION) for _ in range(50)]
     assert client.flush(10).events == 0
     assert broker.ids() == ids
+
+
+def test_a_process_that_can_have_no_more_threads_still_accepts(
+    make_client: Callable[..., UsageClient], broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = make_client()
+    start = threading.Thread.start
+
+    def refused(thread: threading.Thread) -> None:
+        if thread.name == "fleetmeter-sender":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    first = client.emit("a", GENERATION)
+    assert client.flush(0).events == 1
+    monkeypatch.undo()
+    second = client.emit("a", GENERATION)
+    assert client.flush(10).events == 0
+    assert broker.ids() == [first, second]
 
 
 def test_many_threads_share_a_client(broker: FakeBroker, make_client: Callable[..., UsageClient]) -> None:

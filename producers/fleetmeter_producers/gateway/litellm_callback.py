@@ -62,7 +62,7 @@ class LiteLLMMeter(CustomLogger):  # type: ignore[misc]  # its types are not loo
     ) -> None:
         super().__init__()
         self._gateway, self._account, self._fields, self._failures = gateway, account, fields, failures
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # garbage collection may end a stream in the middle of this
         self._seen: OrderedDict[str, None] = OrderedDict()
 
     def log_success_event(
@@ -112,7 +112,8 @@ class LiteLLMMeter(CustomLogger):  # type: ignore[misc]  # its types are not loo
         try:
             if not isinstance(payload, Mapping):
                 raise TypeError("LiteLLM gave no standard_logging_object")
-            if self._is_new(str(kwargs.get("litellm_call_id") or payload.get("id"))):
+            call_id = kwargs.get("litellm_call_id") or payload.get("id")
+            if call_id is None or self._is_new(str(call_id)):  # one without a name can't be known again
                 self._emit(payload, kwargs)
         except Exception:
             # LiteLLM would log it too, but call it non-blocking; here money is lost.

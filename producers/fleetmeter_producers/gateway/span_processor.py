@@ -73,7 +73,8 @@ class _UsageSpans(SpanProcessor):
         estimated: bool,
     ) -> None:
         self._gateway, self._account, self._fields, self._estimated = gateway, account, fields, estimated
-        self._lock = threading.Lock()
+        # A stream that garbage collection closes may end its span in the middle of this.
+        self._lock = threading.RLock()
         # Spans that have not ended: their parents, and whether a span inside has told tokens.
         self._parents: OrderedDict[int, int | None] = OrderedDict()
         self._told_inside: set[int] = set()

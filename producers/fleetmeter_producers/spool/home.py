@@ -210,19 +210,27 @@ def homes_in(source_folder: Path) -> list[Path]:
 
 
 def sweep_unfinished(source_folder: Path) -> None:
-    """Delete the folders of processes that ended while they made them. Nothing was ever in them."""
+    """Delete the folders of processes that ended while they made them, but those of another user. Nothing was ever in
+    them."""
     for folder in source_folder.glob(".*"):
-        lock = _hold(folder / _LOCK, 0) if is_ulid(folder.name[1:]) else None
-        if lock is not None:
-            with contextlib.suppress(OSError):
-                (folder / _LOCK).unlink()
-                folder.rmdir()
-            os.close(lock)
+        if not is_ulid(folder.name[1:]):
+            continue
+        with contextlib.suppress(OSError):
+            lock = _hold(folder / _LOCK, 0)
+            if lock is not None:
+                try:
+                    (folder / _LOCK).unlink()
+                    folder.rmdir()
+                finally:
+                    os.close(lock)
 
 
 def is_orphan(folder: Path) -> bool:
-    """Whether nobody holds a folder's lock."""
-    lock = _hold(folder / _LOCK, 0)
+    """Whether nobody holds a folder's lock, and this process may: that of another user is not for us to send."""
+    try:
+        lock = _hold(folder / _LOCK, 0)
+    except OSError:
+        return False
     if lock is None:
         return False
     os.close(lock)

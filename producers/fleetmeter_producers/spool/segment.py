@@ -76,19 +76,20 @@ class Segment:
 
     def append(self, frame: bytes) -> int:
         """Write a frame to the end; returns where it begins. Raises OSError, after which the file is as before, or, if
-        even that fails, sealed where it was good."""
-        begin = self.end
+        even that fails, sealed where it was good; so, too, where a signal's handler raises what it likes."""
+        begin, size = self.end, len(frame)
         try:
             written = os.write(self.fd, frame)
-            while written < len(frame):  # a disk that is nearly full, or a signal
+            while written < size:  # a disk that is nearly full, or a signal
                 written += os.write(self.fd, frame[written:])
-        except OSError:
+        except BaseException:
             try:
                 os.ftruncate(self.fd, begin)
             except OSError:
                 self.sealed = True
             raise
-        self.end = begin + len(frame)
+        # No call from here to the return: a handler runs at calls, and would leave the file longer than we know it.
+        self.end = begin + size
         self.entries += 1
         return begin
 

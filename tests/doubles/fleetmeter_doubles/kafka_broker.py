@@ -20,9 +20,14 @@ Report = Callable[[Any, Any], None]
 class FakeKafkaError:
     """As confluent_kafka.KafkaError, as far as it is used."""
 
-    def __init__(self, text: str, *, fatal: bool = False) -> None:
+    def __init__(self, text: str, *, fatal: bool = False, code: int = 0) -> None:
         self._text = text
         self._fatal = fatal
+        self._code = code
+
+    def code(self) -> int:
+        """Its number in Kafka's protocol."""
+        return self._code
 
     def str(self) -> str:
         """The error in words."""
@@ -31,6 +36,10 @@ class FakeKafkaError:
     def fatal(self) -> bool:
         """Whether the producer is of no more use."""
         return self._fatal
+
+
+class FakeKafkaException(Exception):
+    """As confluent_kafka.KafkaException: its first argument is the error."""
 
 
 class FakeMessage:
@@ -57,6 +66,7 @@ class FakeBroker:
         self.refusals: deque[str | None] = deque()
         self.keeps_refused = False
         self.queue_limit = queue_limit
+        self.record_limit_bytes = 1_000_000
         self.away = False
         self.broken: set[int] = set()
         self.changed = threading.Condition()
@@ -115,6 +125,8 @@ class FakeProducer:
             raise RuntimeError("the producer is in a fatal state")
         if len(self._queue) >= self._broker.queue_limit:
             raise BufferError("queue full")
+        if len(value or b"") > self._broker.record_limit_bytes:
+            raise FakeKafkaException(FakeKafkaError("Broker: Message size too large", code=10))
         self._queue.append(((topic, key, value), on_delivery))
         self._broker.queued += 1
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from threading import Thread
+
 import pytest
 from fleetmeter_doubles.emitter import KeepingEmitter
 from fleetmeter_producers.errors import SamplerDropsSpansError
@@ -248,3 +251,24 @@ def test_names_of_older_instrumentations() -> None:
     attributes = {"gen_ai.system": "openai", "gen_ai.usage.prompt_tokens": 7, "gen_ai.usage.completion_tokens": 2}
     fields = read_usage("opentelemetry", attributes).fields
     assert (fields["input_tokens"], fields["output_tokens"], fields["provider"]) == (7, 2, "openai")
+
+
+def test_a_span_that_ends_in_the_middle_of_another_s_bookkeeping(gateway: Gateway, emitter: KeepingEmitter) -> None:
+    """Garbage collection may close a stream wherever something is allocated, and with it its span."""
+    provider = TracerProvider(sampler=ALWAYS_ON)
+    meter_spans(provider, gateway, "acct-1")
+    tracer = provider.get_tracer("t")
+    dropped = tracer.start_span("chat", attributes=CHAT)
+
+    class Interrupted(OrderedDict[int, int | None]):
+        def __setitem__(self, span_id: int, parent: int | None) -> None:
+            dropped.end()
+            super().__setitem__(span_id, parent)
+
+    (processor,) = provider._active_span_processor._span_processors
+    processor._parents = Interrupted()  # type: ignore[attr-defined]
+    thread = Thread(target=lambda: tracer.start_span("chat", attributes=CHAT).end(), daemon=True)
+    thread.start()
+    thread.join(10)
+    assert not thread.is_alive(), "it waits for itself"
+    assert len(emitter.events) == 2

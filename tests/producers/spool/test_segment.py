@@ -1,5 +1,6 @@
 """A spool's file: what was appended is read again; what was damaged is noticed, and takes nothing else with it."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,10 @@ VALUES = st.lists(st.one_of(st.binary(max_size=60), st.just(MARKER * 5)), min_si
 ANY_FILE = settings(
     max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
+
+
+class SoftTimeLimit(Exception):
+    """What a handler of a signal may raise, as Celery's does."""
 
 
 def written(folder: Path, values: list[bytes]) -> Segment:
@@ -151,3 +156,23 @@ def test_a_write_that_fails_leaves_no_trace(tmp_path: Path) -> None:
     assert segment.path.stat().st_size == segment.end
     segment.append(frame(b"b"))
     assert read_all(segment) == [b"a", b"b"]
+
+
+def test_a_write_that_a_signal_s_handler_breaks_off_leaves_no_trace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    segment = written(tmp_path, [b"a"])
+    write = os.write
+
+    def interrupted(fd: int, data: bytes) -> int:
+        write(fd, data)
+        raise SoftTimeLimit  # when the bytes are in the file
+
+    monkeypatch.setattr(os, "write", interrupted)
+    with pytest.raises(SoftTimeLimit):
+        segment.append(frame(b"broken off"))
+    monkeypatch.undo()
+    for value in (b"b", b"c"):
+        segment.append(frame(value))
+    assert read_all(segment) == [b"a", b"b", b"c"]
+    assert (segment.missing, segment.damages) == (0, [])

@@ -13,6 +13,7 @@ import pytest
 from fleetmeter_producers.spool import SpoolOutbox
 from fleetmeter_producers.spool.frame import frame_bytes
 from fleetmeter_producers.spool.home import homes_in
+from fleetmeter_producers.ulid import new_ulid
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -130,6 +131,31 @@ def test_a_folder_that_vanished_is_told_and_mended(tmp_path: Path) -> None:
     shutil.rmtree(folder)
     assert outbox.append(b"x", 0), "made again"
     assert [value for _, value in outbox.take(9, 0)] == [b"x"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_what_another_user_left_holds_nothing_up(tmp_path: Path) -> None:
+    """As a server that somebody once started as root."""
+    crash(kept := open_spool(tmp_path))
+    kept.append(b"of root", 0)
+    (tmp_path / f".{new_ulid()}").mkdir(mode=0o700)  # of one that ended while it made its folder
+    crash(kept)
+    readable, writable = os.pipe()
+    for folder in (tmp_path, *tmp_path.parents[:3]):
+        folder.chmod(0o777)
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setgid(65534)
+            os.setuid(65534)
+            spool = open_spool(tmp_path)
+            told = [spool.has_orphans(), spool.append(b"mine", 0), [value for _, value in spool.take(9, 0)]]
+            os.write(writable, repr(told).encode())
+        except BaseException as error:  # noqa: BLE001  (nothing may leave the child)
+            os.write(writable, repr(error).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(readable, 1000).decode() == "[False, True, [b'mine']]"
 
 
 def test_damage_is_counted_and_the_rest_sent(tmp_path: Path) -> None:
