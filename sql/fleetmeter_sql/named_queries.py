@@ -23,6 +23,7 @@ from importlib import resources
 
 from fleetmeter_sql.client import QueryAnswer, SqlClient, in_database
 from fleetmeter_sql.errors import (
+    BadParameterError,
     MissingParameterError,
     SqlFileError,
     UnknownParameterError,
@@ -72,6 +73,9 @@ class NamedQuery:
                     f"query {self.name} needs the parameter {name} ({parameter.type}): {parameter.meaning}"
                 )
             bound[name] = parameter.read(value, moment)
+        start, end = bound.get("from"), bound.get("to")
+        if start is not None and end is not None and end < start:
+            raise BadParameterError(f"query {self.name}: from ({start}) is after to ({end}); nothing lies between")
         return bound
 
 

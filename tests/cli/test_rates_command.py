@@ -128,6 +128,32 @@ def test_the_life_of_a_card(on_engine: Callable[..., Any], file: Path) -> None:
 
 
 @pytest.mark.clickhouse
+def test_books_are_written_in_this_builds_schema_only(
+    on_engine: Callable[..., Any], file: Path, clickhouse_client: Any, database: str
+) -> None:
+    at = f"{database}.schema_migrations"
+    assert on_engine("migrate").code == 0
+    clickhouse_client.command(f"INSERT INTO {at} SELECT 9999, 'of_the_future', repeat('a', 64), now64(3)")
+    for written in (
+        ("rates", "publish", str(file)),
+        ("close", "--period", "2026-10"),
+        ("invoice", "make", "--period", "2026-10"),
+        ("credits", "settle", "--period", "2026-10"),
+    ):
+        ran = on_engine(*written)
+        assert (ran.code, "9999_of_the_future" in ran.err, "upgrade fleetmeter here" in ran.err) == (5, True, True), (
+            ran.err
+        )
+    assert "No rate card is published" in on_engine("rates", "list").out
+
+    clickhouse_client.command(f"DELETE FROM {at} WHERE version >= 12 SETTINGS lightweight_deletes_sync = 2")
+    ran = on_engine("rates", "publish", str(file))
+    assert (ran.code, "run `fleetmeter migrate` first" in ran.err) == (5, True)
+    assert on_engine("migrate").code == 0
+    assert on_engine("rates", "publish", str(file)).code == 0
+
+
+@pytest.mark.clickhouse
 @pytest.mark.usefixtures("nameless")
 def test_the_life_of_credits(on_engine: Callable[..., Any], file: Path) -> None:
     assert on_engine("migrate").code == 0

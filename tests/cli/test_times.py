@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from fleetmeter_jobs.cli.times import parse_moment
+from fleetmeter_jobs.cli.exits import CommandError
+from fleetmeter_jobs.cli.times import check_span, parse_moment
 from fleetmeter_sql.errors import BadParameterError
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
@@ -30,3 +31,13 @@ def test_the_forms(text: str, moment: datetime) -> None:
 def test_anything_else_is_refused_by_name(text: str) -> None:
     with pytest.raises(BadParameterError, match="--from"):
         parse_moment("--from", text, NOW)
+
+
+def test_a_span_that_ends_before_it_begins_is_refused() -> None:
+    earlier = parse_moment("--to", "now-1h", NOW)
+    for end in (earlier, NOW):
+        with pytest.raises(CommandError, match=r"--from \(2026-03-01 12:00:00 UTC\) must be before --to"):
+            check_span(NOW, end)
+    check_span(earlier, NOW)
+    check_span(None, earlier)
+    check_span(NOW, None)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 from fleetmeter_sql import (
+    BadParameterError,
     MissingParameterError,
     NamedQuery,
     SqlFileError,
@@ -56,6 +57,10 @@ def test_parameters_are_bound_to_what_was_given_or_the_default() -> None:
         UnknownParameterError, match=r"no parameter 'acount'; did you mean account\?; its parameters are"
     ):
         query.bind({"limit": 5, "acount": "x"}, NOW)
+    spanned = load_query("usage_by_account")
+    with pytest.raises(BadParameterError, match=r"from \(2026-11-22 .*\) is after to \(2026-11-21"):
+        spanned.bind({"from": "now", "to": "now-1d"}, NOW)
+    assert spanned.bind({"from": "now-1d", "to": "now"}, NOW)["to"] == "2026-11-22 13:45:00"
     with pytest.raises(UnknownParameterError, match="it has none"):
         parse_query("x", "-- All.\nSELECT 1;").bind({"a": "b"})
 

@@ -20,7 +20,7 @@ from fleetmeter_billing.accounts.segments import misfits, segments_of
 from fleetmeter_billing.rates.store import published_cards
 
 from fleetmeter_jobs.cli.app import command_app
-from fleetmeter_jobs.cli.clickhouse import connect
+from fleetmeter_jobs.cli.clickhouse import connect, connect_to_write
 from fleetmeter_jobs.cli.exits import CommandError
 from fleetmeter_jobs.cli.options import DataDir, Given, Json, settings_of_stack
 from fleetmeter_jobs.cli.output import console, counted, print_json, print_table
@@ -59,7 +59,7 @@ def apply(
     """
     subscribers = read_accounts(file)
     settings = settings_of_stack(data_dir, setting)
-    with connect(settings, database=settings.clickhouse_database) as client:
+    with connect_to_write(settings) as client:
         stored = load_accounts(client)
         changes = plan_apply(subscribers, stored)
         revised = [f"{one.account} ({one.what})" for one in changes if one.change == "revised"]

@@ -18,7 +18,7 @@ from fleetmeter_jobs.cli.ledger import restore_core
 from fleetmeter_jobs.cli.options import DataDir, Given, Json, settings_of_stack
 from fleetmeter_jobs.cli.output import console, print_json, print_table, progress
 from fleetmeter_jobs.cli.reconcile import audit as reconcile_now
-from fleetmeter_jobs.cli.times import parse_moment
+from fleetmeter_jobs.cli.times import check_span, parse_moment
 from fleetmeter_jobs.clickhouse_access import clickhouse_store
 from fleetmeter_jobs.ledger.growth_moves import read_moves
 
@@ -93,7 +93,9 @@ def sources(
     """
     settings = settings_of_stack(data_dir, setting)
     now = datetime.now(UTC)
-    span = span_of(settings, parse_moment("--from", time_from, now), parse_moment("--to", time_to, now))
+    start, end = parse_moment("--from", time_from, now), parse_moment("--to", time_to, now)
+    check_span(start, end)
+    span = span_of(settings, start, end)
     total = sum(end - start for start, end in span.values())
     moves = read_moves(clickhouse_store(settings), settings.topic)
     with progress(quiet=as_json) as display:

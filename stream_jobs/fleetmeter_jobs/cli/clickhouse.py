@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import clickhouse_connect
 from clickhouse_connect.driver.exceptions import ClickHouseError
-from fleetmeter_sql import TableOptions
+from fleetmeter_sql import TableOptions, pending_migrations
 from fleetmeter_sql.refusals import explain_refusal
 
 from fleetmeter_jobs.cli.exits import CommandError, Exit
@@ -49,6 +49,30 @@ def connect(settings: Settings, *, database: str | None = None) -> Any:
         if (distrust := _distrust(error)) is not None:
             raise StoreUntrustedError(settings.clickhouse_url, distrust.verify_message) from error
         raise CommandError(explain_refusal(error, settings.clickhouse_url), Exit.CLICKHOUSE) from error
+
+
+def connect_to_write(settings: Settings) -> Any:
+    """A client in the settings' database, for commands that add to the books of billing.
+
+    Raises CommandError if the database lacks migrations of this build, DatabaseNewerError if it has some that this
+    build does not know: what an older build writes beside a newer one, nobody has tried. Otherwise as `connect`.
+    """
+    database = settings.clickhouse_database
+    client = connect(settings, database=database)
+    try:
+        require_migrated(client, database)
+    except BaseException:
+        client.close()
+        raise
+    return client
+
+
+def require_migrated(client: Any, database: str) -> None:
+    """Raise as `connect_to_write` unless the database's schema is this build's."""
+    if lacking := pending_migrations(client, database):
+        raise CommandError(
+            f"{database} lacks {len(lacking)} migrations: run `fleetmeter migrate` first.", Exit.CLICKHOUSE
+        )
 
 
 def _distrust(error: BaseException | None) -> ssl.SSLCertVerificationError | None:

@@ -14,7 +14,7 @@ from fleetmeter_billing.rates.store import published_cards
 from fleetmeter_billing.usage.frozen import Unbilled, corrections, unbilled
 
 from fleetmeter_jobs.cli.app import command_app
-from fleetmeter_jobs.cli.clickhouse import connect
+from fleetmeter_jobs.cli.clickhouse import connect_to_write
 from fleetmeter_jobs.cli.close_rows import close_as_dict
 from fleetmeter_jobs.cli.exits import CommandError, Exit
 from fleetmeter_jobs.cli.kafka import log_ends
@@ -71,7 +71,7 @@ def close(
         retired_topics=frozenset(retired_topics or ()),
         by=by or this_user(),
     )
-    with connect(settings, database=settings.clickhouse_database) as client, progress(quiet=as_json) as bar:
+    with connect_to_write(settings) as client, progress(quiet=as_json) as bar:
         task = bar.add_task(f"Closing {period}", total=None, detail="completeness")
 
         def show(doing: str, done: int, total: int) -> None:

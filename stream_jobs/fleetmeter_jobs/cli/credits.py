@@ -27,7 +27,7 @@ from fleetmeter_billing.rates.store import published_cards
 
 from fleetmeter_jobs.cli.app import command_app
 from fleetmeter_jobs.cli.billing_books import read_subscribers
-from fleetmeter_jobs.cli.clickhouse import connect
+from fleetmeter_jobs.cli.clickhouse import connect, connect_to_write
 from fleetmeter_jobs.cli.exits import CommandError
 from fleetmeter_jobs.cli.options import DataDir, Given, Json, settings_of_stack
 from fleetmeter_jobs.cli.output import console, print_json, print_table, progress
@@ -61,7 +61,7 @@ def grant_credits(
     first = _day(day, "--from") if day else datetime.now(UTC).date()
     bought = Purchase(name, _count(count), first, _day(expires, "--expires") if expires else None)
     settings = settings_of_stack(data_dir, setting)
-    with connect(settings, database=settings.clickhouse_database) as client:
+    with connect_to_write(settings) as client:
         read_subscribers(client, account)
         is_new = grant(client, account, bought, by=by or this_user(), reason=reason)
     if as_json:
@@ -117,7 +117,7 @@ def settle_invoices(
     settings = settings_of_stack(data_dir, setting)
     first_day_of(period)
     found = []
-    with connect(settings, database=settings.clickhouse_database) as client, progress(quiet=as_json) as bar:
+    with connect_to_write(settings) as client, progress(quiet=as_json) as bar:
         card_of = _cards(published_cards(client))
         accounts = accounts_with_credits(client)
         task = bar.add_task("settling", total=None, detail="")

@@ -15,7 +15,7 @@ from fleetmeter_jobs.cli.clickhouse import connect
 from fleetmeter_jobs.cli.exits import Exit
 from fleetmeter_jobs.cli.options import DataDir, Given, Json, settings_of_stack
 from fleetmeter_jobs.cli.output import console, print_json, print_table
-from fleetmeter_jobs.cli.times import parse_moment
+from fleetmeter_jobs.cli.times import check_span, parse_moment
 
 app = command_app()
 
@@ -40,6 +40,7 @@ def estimates(
     """
     now = datetime.now(UTC)
     start, end = parse_moment("--from", time_from, now), parse_moment("--to", time_to, now)
+    check_span(start, end)
     settings = settings_of_stack(data_dir, setting)
     with connect(settings, database=settings.clickhouse_database) as client:
         verdicts = judge(read_reports(client, start, end, account), load_catalogue())

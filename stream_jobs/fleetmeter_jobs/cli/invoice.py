@@ -36,7 +36,7 @@ from fleetmeter_billing.periods.period import first_day_of
 from fleetmeter_billing.rates.store import load_card
 
 from fleetmeter_jobs.cli.app import command_app
-from fleetmeter_jobs.cli.clickhouse import connect
+from fleetmeter_jobs.cli.clickhouse import connect, connect_to_write
 from fleetmeter_jobs.cli.exits import CommandError, Exit
 from fleetmeter_jobs.cli.invoice_view import draw_explanation, draw_invoice, explanation_document
 from fleetmeter_jobs.cli.options import DataDir, Given, Json, settings_of_stack
@@ -85,7 +85,7 @@ def make(
     Example: fleetmeter invoice make --period 2026-11
     """
     settings = settings_of_stack(data_dir, setting)
-    with connect(settings, database=settings.clickhouse_database) as client:
+    with connect_to_write(settings) as client:
         written, accounts = make_and_store(client, period, quiet=as_json, processes=processes or cores())
     if as_json:
         print_json({"period": period, "invoices": accounts, "written": written})

@@ -22,7 +22,7 @@ from fleetmeter_billing.rates.store import load_card as load_version
 from rich.text import Text
 
 from fleetmeter_jobs.cli.app import command_app
-from fleetmeter_jobs.cli.clickhouse import connect
+from fleetmeter_jobs.cli.clickhouse import connect, connect_to_write
 from fleetmeter_jobs.cli.exits import CommandError, Exit
 from fleetmeter_jobs.cli.options import DataDir, Given, Json, decimal, settings_of_stack
 from fleetmeter_jobs.cli.output import console, counted, notes, print_json, print_table
@@ -103,7 +103,7 @@ def publish_card(
     text = read_card_text(file)
     card = parse_card(text, source=str(file))
     settings = settings_of_stack(data_dir, setting)
-    with connect(settings, database=settings.clickhouse_database) as client:
+    with connect_to_write(settings) as client:
         publisher = Publisher(by or this_user(), reason)
         review = None if accept else guard(client, ChangeLimits(total_limit, account_limit), tell=_note)
         publication = publish(client, card, publisher, source=text, backdated=backdated, review=review)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import typer
-from fleetmeter_sql import pending_migrations, rebuild_views
+from fleetmeter_sql import rebuild_views
 from rich.text import Text
 
 from fleetmeter_jobs.audit.derived import check_derived
 from fleetmeter_jobs.cli.app import command_app
-from fleetmeter_jobs.cli.clickhouse import connect, table_options
-from fleetmeter_jobs.cli.exits import CommandError, Exit
+from fleetmeter_jobs.cli.clickhouse import connect, require_migrated, table_options
+from fleetmeter_jobs.cli.exits import Exit
 from fleetmeter_jobs.cli.options import DataDir, Given, Json, settings_of_stack
 from fleetmeter_jobs.cli.output import console, print_json, progress
 from fleetmeter_jobs.clickhouse_access import clickhouse_store
@@ -30,10 +30,7 @@ def rebuild(as_json: Json = False, data_dir: DataDir = None, setting: Given = No
     settings = settings_of_stack(data_dir, setting)
     database = settings.clickhouse_database
     with connect(settings) as client:
-        if lacking := pending_migrations(client, database):
-            raise CommandError(
-                f"{database} lacks {len(lacking)} migrations: run `fleetmeter migrate` first.", Exit.CLICKHOUSE
-            )
+        require_migrated(client, database)
         views = rebuild_views(client, database, table_options(settings))
     with progress(quiet=as_json) as display:
         task = display.add_task("Comparing", total=None, detail="")

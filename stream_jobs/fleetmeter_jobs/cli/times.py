@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 from fleetmeter_schemas import parse_rfc3339
 from fleetmeter_sql.parameters import Parameter
 
+from fleetmeter_jobs.cli.exits import CommandError
+
 
 def parse_moment(option: str, text: str, now: datetime) -> datetime:
     """An aware datetime in UTC, to the microsecond where one is spelt out.
@@ -18,3 +20,9 @@ def parse_moment(option: str, text: str, now: datetime) -> datetime:
     except ValueError:
         seconds = Parameter(option, "DateTime('UTC')", None, "").read(text, now)
         return datetime.fromisoformat(seconds).replace(tzinfo=UTC)
+
+
+def check_span(start: datetime | None, end: datetime | None) -> None:
+    """Raises CommandError for a span that ends before it begins: nothing lies in it, which looks like no usage."""
+    if start is not None and end is not None and end <= start:
+        raise CommandError(f"--from ({start:%Y-%m-%d %H:%M:%S} UTC) must be before --to ({end:%Y-%m-%d %H:%M:%S} UTC).")

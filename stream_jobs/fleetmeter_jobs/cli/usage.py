@@ -13,7 +13,7 @@ from fleetmeter_jobs.cli.clickhouse import connect
 from fleetmeter_jobs.cli.exits import CommandError
 from fleetmeter_jobs.cli.options import DataDir, Given, Json, settings_of_stack
 from fleetmeter_jobs.cli.output import console, print_json, print_table
-from fleetmeter_jobs.cli.times import parse_moment
+from fleetmeter_jobs.cli.times import check_span, parse_moment
 from fleetmeter_jobs.usage import usage
 
 app = command_app()
@@ -60,15 +60,12 @@ def usage_command(
     settings = settings_of_stack(data_dir, setting)
     chosen = _measures(measures)
     now = datetime.now(UTC)
+    start = parse_moment("--from", time_from, now) if time_from else None
+    end = parse_moment("--to", time_to, now) if time_to else None
+    check_span(start, end)
     names = [name.strip() for name in by.split(",") if name.strip()]
     with connect(settings, database=settings.clickhouse_database) as client:
-        rows = usage(
-            client,
-            names,
-            parse_moment("--from", time_from, now) if time_from else None,
-            parse_moment("--to", time_to, now) if time_to else None,
-            dict(_pair(text) for text in filters or []),
-        )
+        rows = usage(client, names, start, end, dict(_pair(text) for text in filters or []))
     if as_json:
         print_json(rows)
     elif not rows:
