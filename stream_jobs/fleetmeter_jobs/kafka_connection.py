@@ -6,6 +6,7 @@ that says nothing. The reason comes by the error callback alone.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -20,6 +21,7 @@ from fleetmeter_jobs.kafka_access import ENV, KafkaAccess
 REFUSAL_S: Final = 3.0
 """How long it goes on after a refusal: time enough to ask the other brokers, which may have other certificates."""
 _LOOK_S: Final = 0.2
+_HANDSHAKE: Final = re.compile(r"SSL handshake|in state SSL_HANDSHAKE")
 T = TypeVar("T")
 
 
@@ -93,7 +95,14 @@ class ConnectionWatch:
 
     def _hint(self) -> str:
         if self._failure:
-            return f" ({self._failure})"
+            told = f" ({self._failure})"
+            if _HANDSHAKE.search(self._failure):
+                # librdkafka asks "connecting to a PLAINTEXT broker listener?" only where it is first to notice.
+                told += (
+                    f". A listener without TLS hangs up like this: check {ENV}SECURITY_PROTOCOL "
+                    f"({self._access.security_protocol} now)"
+                )
+            return told
         if self._hung_up and self._access.security_protocol == "PLAINTEXT":
             return (
                 f". It takes connections and hangs up: if it wants TLS or a login, set {ENV}SECURITY_PROTOCOL "

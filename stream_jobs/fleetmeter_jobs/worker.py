@@ -1,8 +1,7 @@
 """A worker process: from the settings to a clean end.
 
 Start: web port, ready file, store (canary), topic, Faust app. Kafka or ClickHouse being away is waited for; a store
-that
-fails the canary or a topic that can't be counted exactly ends the worker with a sentence.
+that fails the canary or a topic that can't be counted exactly ends the worker with a sentence.
 End: SIGTERM or SIGINT commits what is pending and leaves; a second one, or shutdown_limit_s, ends the process hard.
 Nothing is lost then either: what was not committed is read again from Kafka.
 """
@@ -10,7 +9,6 @@ Nothing is lost then either: what was not committed is read again from Kafka.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
 import signal
@@ -35,6 +33,7 @@ from fleetmeter_jobs.partition_ledger import PartitionLedger
 from fleetmeter_jobs.partitions import Partitions
 from fleetmeter_jobs.processor import Processor
 from fleetmeter_jobs.processor_seams import Limits
+from fleetmeter_jobs.ready_file import write_ready_file
 from fleetmeter_jobs.registration import Registration
 from fleetmeter_jobs.settings import Settings
 from fleetmeter_jobs.threads import Threads
@@ -109,7 +108,8 @@ class Worker:
         log.info("health and metrics on %s", address)
         for caution in self.settings.cautions():
             log.warning("%s", caution)
-        self._write_ready_file(address)
+        if self._ready_file is not None:
+            write_ready_file(self._ready_file, pid=os.getpid(), web=address)
         try:
             return await self._work()
         except JobError as error:
@@ -278,14 +278,6 @@ class Worker:
             except TimeoutError:
                 wait_s = min(wait_s * 2, self.settings.retry_wait_limit_s)
         return None
-
-    def _write_ready_file(self, address: str) -> None:
-        if self._ready_file is None:
-            return
-        self._ready_file.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = self._ready_file.with_name(f"{self._ready_file.name}.{os.getpid()}")
-        unfinished.write_text(json.dumps({"pid": os.getpid(), "web": address}))
-        unfinished.replace(self._ready_file)
 
     def _handle_signals(self) -> None:
         loop = asyncio.get_running_loop()

@@ -12,7 +12,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Self
 
 import clickhouse_connect
 import pytest
@@ -28,6 +30,45 @@ from fleetmeter_local import (
 pytestmark = pytest.mark.clickhouse
 DEADLINE_S = 30.0
 SLOW = "SELECT sum(sleepEachRow(0.1)) FROM numbers(1000) SETTINGS max_block_size = 1"
+
+
+class Held:
+    """A number that a statement reads over HTTP, 0, and gets when the test lets it: until then the statement runs."""
+
+    def __init__(self) -> None:
+        self.asked, self.released = threading.Event(), threading.Event()
+        held = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                held.asked.set()
+                held.released.wait(DEADLINE_S)
+                self.send_response(200)
+                self.send_header("Content-Length", "2")
+                self.end_headers()
+                self.wfile.write(b"0\n")
+
+            def log_message(self, *_: object) -> None:
+                """Keep quiet."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.released.set()
+        self._server.shutdown()
+        self._thread.join(DEADLINE_S)
+        self._server.server_close()
+
+    @property
+    def number(self) -> str:
+        """It, as SQL."""
+        address = f"http://127.0.0.1:{self._server.server_port}/"
+        return f"(SELECT sum(n) FROM url('{address}', 'TSV', 'n UInt64'))"
 
 
 def _client(running: RunningClickHouse) -> Client:
@@ -113,12 +154,13 @@ def test_an_insert_is_carried_out_though_its_client_left(
 ) -> None:
     clickhouse_client.command("CREATE TABLE t (a UInt64) ENGINE MergeTree ORDER BY a")
     connection = http.client.HTTPConnection(clickhouse.host, clickhouse.port)
-    slow_insert = "INSERT INTO t SELECT a + sleepEachRow(0.5) FROM input('a UInt64') FORMAT TSV"
-    connection.request("POST", f"/?database={clickhouse_client.database}", body=f"{slow_insert}\n1\n2\n")
-    running_now = "SELECT count() FROM system.processes WHERE query LIKE 'INSERT INTO t SELECT a + sleep%'"
-    _until(lambda: clickhouse_client.command(running_now) == 1)
-    connection.close()
-    _until(lambda: clickhouse_client.command("SELECT count() FROM t") == 2)
+    with Held() as held:
+        slow_insert = f"INSERT INTO t SELECT a + {held.number} + sleepEachRow(0.5) FROM input('a UInt64') FORMAT TSV"
+        connection.request("POST", f"/?database={clickhouse_client.database}", body=f"{slow_insert}\n1\n2\n")
+        assert held.asked.wait(DEADLINE_S)
+        connection.close()
+        held.released.set()
+        _until(lambda: clickhouse_client.command("SELECT count() FROM t") == 2)
     _until(lambda: not _spooled(_folder_of(clickhouse)))
 
 
@@ -133,7 +175,7 @@ def test_what_was_answered_survives_kill_9(data_dir: Path) -> None:
 
             def insert(start: int, stop: threading.Event = stop) -> int:
                 count = 0
-                connection = http.client.HTTPConnection(running.host, running.port, timeout=10)
+                connection = http.client.HTTPConnection(running.host, running.port, timeout=DEADLINE_S)
                 while not stop.is_set():
                     try:
                         connection.request("POST", "/?query=INSERT+INTO+d.t+FORMAT+TSV", body=f"{start + count}\n")
@@ -183,13 +225,15 @@ def test_sigterm_ends_it_cleanly_once_running_inserts_are_done(data_dir: Path) -
     with start_clickhouse(data_dir, source="local") as running:
         with _client(running) as client:
             client.command("CREATE TABLE t (a UInt64) ENGINE MergeTree ORDER BY a")
-            connection = http.client.HTTPConnection(running.host, running.port)
-            statement = "INSERT INTO t SELECT a + sleepEachRow(0.5) FROM input('a UInt64') FORMAT TSV"
+        connection = http.client.HTTPConnection(running.host, running.port)
+        with Held() as held:
+            statement = f"INSERT INTO t SELECT a + {held.number} + sleepEachRow(0.5) FROM input('a UInt64') FORMAT TSV"
             connection.request("POST", "/", body=f"{statement}\n1\n2\n")
-            _until(lambda: client.command("SELECT count() FROM system.processes WHERE query LIKE 'INSERT%'") == 1)
-        assert running.pid is not None
-        os.kill(running.pid, signal.SIGTERM)
-        assert connection.getresponse().status == 200
+            assert held.asked.wait(DEADLINE_S)
+            assert running.pid is not None
+            os.kill(running.pid, signal.SIGTERM)
+            held.released.set()
+            assert connection.getresponse().status == 200
         _until(lambda: not running.is_alive())
         assert running.log_path is not None
         assert running.log_path.read_text().endswith("stopped\n")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from fleetmeter_doubles.memory_ledger import Fault
-from fleetmeter_doubles.partition_world import DEADLINE_S, TOPIC, PartitionWorld, eventually, fill
+from fleetmeter_doubles.partition_world import DEADLINE_S, QUICK, TOPIC, PartitionWorld, eventually, fill
 from fleetmeter_jobs.errors import DamagedBatchError
 from fleetmeter_jobs.ledger.errors import StoreRejectedError
 from fleetmeter_jobs.partition_status import State
@@ -78,7 +79,7 @@ async def test_an_error_that_stays_stops_the_partition(world: PartitionWorld, mo
     def refuse(*_args: Any) -> None:
         raise StoreRejectedError("ledger has no column `new`", code=16)
 
-    processor = world.processor()
+    processor = world.processor(replace(QUICK, recheck_interval_s=3600))
     processor.start()
     await eventually(lambda: processor.status.state is State.COUNTING)
     monkeypatch.setattr(world.store, "insert", refuse)

@@ -3,8 +3,10 @@ log may have been replaced."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
-from fleetmeter_doubles.partition_world import DEADLINE_S, PARTITION, PartitionWorld, eventually, fill
+from fleetmeter_doubles.partition_world import DEADLINE_S, PARTITION, QUICK, PartitionWorld, eventually, fill
 from fleetmeter_doubles.toy_log import ToyLog
 from fleetmeter_jobs.errors import TopicRefusedError
 from fleetmeter_jobs.ledger.context import CommitContext
@@ -120,7 +122,7 @@ async def test_what_stopped_it_keeps_being_said_until_it_is_mended(
 async def test_a_ledger_that_went_back_is_not_looked_at_again(
     world: PartitionWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    processor = world.processor()
+    processor = world.processor(replace(QUICK, flush_interval_s=3600, flush_events=20))
     processor.start()
     await eventually(lambda: processor.status.state is State.COUNTING)
 

@@ -142,7 +142,7 @@ def test_the_wrong_protocol_may_be_a_broker_that_restarts_but_is_named(
     for protocol, listener, said in (
         ("PLAINTEXT", "TLS", "if it wants TLS or a login, set FLEETMETER_KAFKA_SECURITY_PROTOCOL"),
         ("PLAINTEXT", "LOGIN", "if it wants TLS or a login, set FLEETMETER_KAFKA_SECURITY_PROTOCOL"),
-        ("SSL", "OPEN", "connecting to a PLAINTEXT broker listener?"),
+        ("SSL", "OPEN", "check FLEETMETER_KAFKA_SECURITY_PROTOCOL (SSL now)"),
     ):
         access = access_to(broker, protocol, authority.ca_file)
         with pytest.raises(KafkaUnavailableError) as refused:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -28,6 +27,7 @@ from fleetmeter_jobs.cli.output import notes, print_json
 from fleetmeter_jobs.counting_core import DAY_US, SECOND_US
 from fleetmeter_jobs.kafka_access import is_loopback
 from fleetmeter_jobs.logs import configure_logs
+from fleetmeter_jobs.ready_file import write_ready_file
 from fleetmeter_jobs.settings import Settings
 
 app = command_app()
@@ -101,7 +101,7 @@ def ingest(
     def listening(url: str) -> None:
         logging.getLogger(__name__).info("listening on %s", url)
         if ready_file is not None:
-            ready_file.write_text(json.dumps({"url": url}))
+            write_ready_file(ready_file, url=url)
 
     asyncio.run(serve(service, delivery, limits, Address(host, port, tls), listening))
 

@@ -22,6 +22,7 @@ from fleetmeter_producers.ingest.token_book import TokenBook
 from fleetmeter_producers.ingest.tokens import TokenFile
 
 QUICK: dict[str, Any] = {"ack_timeout_s": 1}
+"""For answers that a broker which is away keeps waiting. A machine that stands still for a second gives them, too."""
 
 
 def test_an_allowance_holds_its_rate_over_time() -> None:
@@ -72,7 +73,7 @@ def test_a_broker_that_is_away_is_told_and_nothing_is_acknowledged() -> None:
         assert answer.headers["Content-Type"] == "application/problem+json"
         assert broker.log == []
         broker.away = False
-        assert server.post(text_of(make_event(1))).status == 202
+        until(lambda: server.post(text_of(make_event(1))).status == 202)
     assert "event-1" in arrived(broker)["urn:test:gateway"]
 
 
@@ -115,7 +116,7 @@ def test_a_full_queue_is_told(caplog: pytest.LogCaptureFixture) -> None:
 def test_a_producer_that_fails_for_good_is_replaced() -> None:
     broker = FakeBroker()
     with ingest_server(broker, **QUICK) as server:
-        assert server.post(text_of(make_event(1))).status == 202
+        until(lambda: server.post(text_of(make_event(1))).status == 202)
         broker.break_producers()
         until(lambda: len(broker.configs) == 2)
         until(lambda: server.post(text_of(make_event(2))).status == 202)
