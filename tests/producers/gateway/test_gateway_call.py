@@ -130,6 +130,20 @@ def test_a_stream_without_usage_is_counted_here_and_marked(gateway: Gateway, emi
     assert NOTES.counts()["openai-chat", "estimated"] == before + 1
 
 
+def test_a_stream_of_anthropic_that_is_cut_is_counted_here(gateway: Gateway, emitter: KeepingEmitter) -> None:
+    """What it tells of output at its beginning is not what was generated."""
+    begun = {"usage": {"input_tokens": 25, "output_tokens": 1}}
+    text = {"type": "content_block_delta", "delta": {"type": "text_delta", "text": "word "}}
+    with gateway.call("acct-1", "claude-x", convention="anthropic") as call:
+        call.chunk({"type": "message_start", "message": begun})
+        for _ in range(100):
+            call.chunk(text)
+        call.failed(asyncio.CancelledError())
+    got = emitter.last
+    assert (got["status"], got["input_tokens"], got["output_tokens"]) == ("cancelled", 25, 100)
+    assert (got["delivered_output_tokens"], got["usage_fidelity"]) == (100, "estimated")
+
+
 def test_without_a_count_tokens_nothing_is_made_up(emitter: KeepingEmitter) -> None:
     with Gateway(emitter).call("acct-1", "gpt-x") as call:
         call.chunk(says("one two"))

@@ -8,6 +8,7 @@ from fleetmeter_producers.gateway.answer import Answer, service_tier
 from fleetmeter_producers.gateway.block import Block
 from fleetmeter_producers.gateway.convention import Convention
 from fleetmeter_producers.gateway.conventions.openai_chat import split_writes
+from fleetmeter_producers.gateway.notes import NoteCode
 
 _USAGE_NAMES: Final = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 _FURTHER: Final = ("cache_creation", "output_tokens_details", "server_tool_use", "service_tier", "iterations")
@@ -22,6 +23,9 @@ def digest(answer: Block) -> Answer:
             found.usage = dict(message.raw("usage"))
     elif message.has(*_USAGE_NAMES):
         found.usage = {name: message.raw(name) for name in (*_USAGE_NAMES, *_FURTHER) if message.has(name)}
+    if answer.raw("type") == "message_start" and found.usage is not None:
+        # The few that were there when the stream began. Where it is cut, they are not what was generated.
+        found.usage.pop("output_tokens", None)
     usage = Block(found.usage, message.notes)
     reason = message.text("stop_reason") or answer.part("delta").text("stop_reason")
     region = usage.text("inference_geo")
@@ -51,6 +55,8 @@ def read(usage: Block) -> dict[str, Any]:
     """The measures of a usage block. A compaction's tokens are billed, and stand only among the iterations."""
     compactions = [part for part in usage.items("iterations") if part.raw("type") == "compaction"]
     measures = _added([_one(part) for part in (usage, *compactions)])
+    if not usage.has("output_tokens"):
+        usage.note(NoteCode.NO_USAGE, "output_tokens", "the stream ended before they were told; they stay absent")
     measures["reasoning_tokens"] = usage.part("output_tokens_details").quantity("thinking_tokens")
     measures["web_search_requests"] = usage.part("server_tool_use").quantity("web_search_requests")
     return measures
@@ -85,7 +91,8 @@ ANTHROPIC: Final = Convention(
     provider="anthropic",
     cached="beside input_tokens, reads and writes alike; a write without lifetime is one of 5 minutes",
     reasoning="part of output_tokens; a compaction's tokens stand beside both, in usage.iterations",
-    stream="message_start, then message_delta with cumulative counts",
+    stream="message_start (its output_tokens are but a beginning, and not read), then message_delta with cumulative "
+    "counts; cut before that, output stays absent, or is counted here",
     sources=(
         "anthropic-sdk-python, src/anthropic/types/usage.py, message_delta_usage.py, output_tokens_details.py",
         "Anthropic's page on prompt caching (the total is the sum of the three), quoted in maximhq/bifrost#908",
