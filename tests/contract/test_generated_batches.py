@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import replace
 from random import Random
 
@@ -56,19 +57,24 @@ def restarted(random: Random, reference: Reference, native: NativeAggregator) ->
 
 def assert_same_answer(values: list[bytes | None], expected: Ingested, actual: Ingested) -> None:
     """Equal answers; the first record that is answered differently is shown."""
+    all_wanted, all_got = _by_record(expected), _by_record(actual)
+    assert all_wanted.keys() | all_got.keys() <= set(range(len(values)))
     for record, value in enumerate(values):
-        wanted, got = _of_record(expected, record), _of_record(actual, record)
+        wanted, got = all_wanted[record], all_got[record]
         missed, added = [it for it in wanted if it not in got], [it for it in got if it not in wanted]
         assert (missed, added) == ([], []), f"record {record}: {value!r}"
     assert actual.counters == expected.counters
 
 
-def _of_record(answer: Ingested, record: int) -> list[Rejection | Fact]:
-    """What an answer says of one record. An Arrow row as JSON is the core's to spell, and lacks unknown columns."""
-    rejections = [replace(it, payload=b"") if it.payload[:1] in (b"", b"{") else it for it in answer.rejections]
-    facts = [replace(it, read=replace(it.read, unknown=0)) for it in answer.facts]
-    both: list[Rejection | Fact] = [*rejections, *facts]
-    return [it for it in both if it.record == record]
+def _by_record(answer: Ingested) -> defaultdict[int, list[Rejection | Fact]]:
+    """What an answer says of each record. An Arrow row as JSON is the core's to spell, and lacks unknown columns."""
+    said: defaultdict[int, list[Rejection | Fact]] = defaultdict(list)
+    for rejection in answer.rejections:
+        spelled = rejection.payload[:1] in (b"", b"{")
+        said[rejection.record].append(replace(rejection, payload=b"") if spelled else rejection)
+    for fact in answer.facts:
+        said[fact.record].append(replace(fact, read=replace(fact.read, unknown=0)))
+    return said
 
 
 def assert_same_flush(expected: Flush, actual: Flush) -> None:

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 DEEPEST = 64
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{},]', re.DOTALL)
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class NotJson(ValueError):
@@ -47,7 +48,8 @@ class Object:
 
 
 def depth(text: str) -> int:
-    """How deep arrays and objects are nested; `1` is 0 deep, `[1]` is 1 deep. Exact for valid JSON."""
+    """How deep arrays and objects are nested; `1` is 0 deep, `[1]` is 1 deep. Exact for valid JSON; of another text no
+    less deep than a decoder gets before it finds what is wrong."""
     now = deepest = 0
     for token in _TOKEN.findall(text):
         if token in "[{":
@@ -60,7 +62,7 @@ def depth(text: str) -> int:
 
 def check(text: str) -> None:
     """Raise `NotJson` unless the text is one JSON document, however deep."""
-    _decode(_without_depths(text))
+    _decode(_without_depths(text) if depth(text) > DEEPEST else text)
 
 
 def decode(text: str) -> Any:
@@ -90,7 +92,7 @@ def _decode(text: str) -> Any:
     except json.JSONDecodeError as error:
         raise NotJson(str(error)) from error
     for string in _strings(value):
-        if any("\ud800" <= ch <= "\udfff" for ch in string):
+        if _SURROGATE.search(string):
             raise NotJson("a lone surrogate")
     return value
 

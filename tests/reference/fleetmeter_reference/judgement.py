@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from typing import Any
 
@@ -14,6 +15,8 @@ from fleetmeter_reference.labels import read_labels
 from fleetmeter_reference.moments import BadTime, microseconds
 from fleetmeter_reference.outcome import Read, Refused
 from fleetmeter_reference.rule_table import check_rules
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def judge(event: Any, label_keys: Collection[str]) -> Read:
@@ -92,7 +95,7 @@ def _name(event: Object, name: str) -> str:
 
 def has_control(text: str) -> bool:
     """Whether a control character (U+0000 to U+001F, U+007F) is in the text."""
-    return any(ord(ch) < 32 or ord(ch) == 127 for ch in text)
+    return _CONTROL.search(text) is not None
 
 
 def _read_value(spec: FieldSpec, value: Any) -> Any:
