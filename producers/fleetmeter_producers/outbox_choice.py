@@ -9,8 +9,11 @@ from fleetmeter_producers.errors import ClientSettingsError
 from fleetmeter_producers.outbox import MemoryOutbox, Outbox
 from fleetmeter_producers.settings import ClientSettings
 
-_SEGMENT_BYTES: Final = 16 * 1024 * 1024
+_MIB: Final = 1024 * 1024
+_SEGMENT_BYTES: Final = 16 * _MIB
+_SEGMENT_LIMIT_BYTES: Final = 1024 * _MIB
 _SEGMENTS_AT_LEAST: Final = 8  # room is given back by whole segments
+_SEGMENTS_AT_MOST: Final = 64  # each is an open file, of which a server has use for its own (often 1,024 in all)
 
 
 def outbox_opener(settings: ClientSettings, source: str, topic: str) -> Callable[[], Outbox]:
@@ -30,7 +33,13 @@ def outbox_opener(settings: ClientSettings, source: str, topic: str) -> Callable
     return lambda: SpoolOutbox(
         folder,
         limit_bytes=limit_bytes,
-        segment_bytes=min(_SEGMENT_BYTES, limit_bytes // _SEGMENTS_AT_LEAST),
+        segment_bytes=segment_bytes_for(limit_bytes),
         reserve_bytes=settings.spool_reserve_bytes,
         sync=settings.spool_sync,
     )
+
+
+def segment_bytes_for(limit_bytes: int) -> int:
+    """How large the files are of a spool that may take so much."""
+    wanted = max(_SEGMENT_BYTES, limit_bytes // _SEGMENTS_AT_MOST)
+    return min(wanted, _SEGMENT_LIMIT_BYTES, limit_bytes // _SEGMENTS_AT_LEAST)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fleetmeter_producers.outbox_choice import segment_bytes_for
 from fleetmeter_producers.spool import SpoolOutbox
 from fleetmeter_producers.spool.frame import frame_bytes
 from fleetmeter_producers.spool.home import homes_in
@@ -117,6 +118,15 @@ def test_the_limit_is_one_of_the_files(tmp_path: Path) -> None:
         outbox.acknowledge([position])
     waiting.join(10)
     assert not waiting.is_alive()
+
+
+@pytest.mark.parametrize(
+    ("limit_bytes", "segment_bytes"),
+    [(2**20, 2**17), (2**26, 2**23), (2**30, 2**24), (2**32, 2**26), (2**35, 2**29), (2**40, 2**30)],
+)
+def test_a_spool_has_few_files_whatever_its_limit(limit_bytes: int, segment_bytes: int) -> None:
+    """From 1 MiB to 1 TiB; a position in a file has 32 bits."""
+    assert segment_bytes_for(limit_bytes) == segment_bytes
 
 
 def test_some_of_the_disk_is_left_free(tmp_path: Path) -> None:
