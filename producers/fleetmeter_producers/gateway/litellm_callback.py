@@ -63,7 +63,7 @@ class LiteLLMMeter(CustomLogger):  # type: ignore[misc]  # its types are not loo
         super().__init__()
         self._gateway, self._account, self._fields, self._failures = gateway, account, fields, failures
         self._lock = threading.RLock()  # garbage collection may end a stream in the middle of this
-        self._seen: OrderedDict[str, None] = OrderedDict()
+        self._seen: OrderedDict[tuple[str, bool], None] = OrderedDict()
 
     def log_success_event(
         self,
@@ -113,18 +113,20 @@ class LiteLLMMeter(CustomLogger):  # type: ignore[misc]  # its types are not loo
             if not isinstance(payload, Mapping):
                 raise TypeError("LiteLLM gave no standard_logging_object")
             call_id = kwargs.get("litellm_call_id") or payload.get("id")
-            if call_id is None or self._is_new(str(call_id)):  # one without a name can't be known again
+            # One without a name can't be known again; and an attempt that failed must not hide what was answered.
+            if call_id is None or self._is_new(str(call_id), payload.get("status") == "failure"):
                 self._emit(payload, kwargs)
         except Exception:
             # LiteLLM would log it too, but call it non-blocking; here money is lost.
             _logger.exception("a request of LiteLLM is not metered")
             NOTES.add(_CONVENTION, [Note(NoteCode.NOT_EMITTED, "generation", "is lost: see the log")])
 
-    def _is_new(self, call_id: str) -> bool:
+    def _is_new(self, call_id: str, failed: bool) -> bool:
+        told = (call_id, failed)
         with self._lock:
-            if call_id in self._seen:
+            if told in self._seen:
                 return False
-            self._seen[call_id] = None
+            self._seen[told] = None
             if len(self._seen) > _REMEMBERED:
                 self._seen.popitem(last=False)
             return True

@@ -222,6 +222,24 @@ def test_what_it_is_told_twice_counts_once(install: Any, emitter: KeepingEmitter
     assert len(emitter.events) == 2
 
 
+def test_a_failed_attempt_does_not_hide_the_answer_of_the_same_call(install: Any, emitter: KeepingEmitter) -> None:
+    meter = install(failures=True)
+    payload = {"id": "c", "model": "gpt-x", "prompt_tokens": 2, "completion_tokens": 1, "total_tokens": 3}
+    told = {"litellm_call_id": "call-1"}
+    failed = {"id": "c", "model": "gpt-x", "status": "failure"}
+    meter.log_failure_event({**told, "standard_logging_object": failed}, None, None, None)
+    meter.log_success_event({**told, "standard_logging_object": {**payload, "status": "success"}}, None, None, None)
+    assert [event.data.to_wire()["status"] for event in emitter.events] == ["error", "ok"]
+
+
+def test_requests_without_an_id_are_not_taken_for_one(install: Any, emitter: KeepingEmitter) -> None:
+    meter = install()
+    payload = {"model": "gpt-x", "prompt_tokens": 2, "completion_tokens": 1, "total_tokens": 3}
+    for _ in range(2):
+        meter.log_success_event({"standard_logging_object": payload}, None, None, None)
+    assert len(emitter.events) == 2
+
+
 def test_a_fault_of_metering_fails_nothing_and_is_counted(install: Any, emitter: KeepingEmitter) -> None:
     meter = install(account=lambda kwargs: kwargs["nothing"])
     before = NOTES.counts().get(("litellm", "not_emitted"), 0)
