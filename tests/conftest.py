@@ -151,20 +151,21 @@ def make_topic(kafka: RunningKafka) -> Iterator[Callable[..., str]]:
 
     Underscores in the names of `config` stand for dots: `make_topic(message_timestamp_type="LogAppendTime")`.
     """
-    from confluent_kafka.admin import AdminClient, NewTopic  # noqa: PLC0415
+    from confluent_kafka.admin import AdminClient  # noqa: PLC0415
+    from fleetmeter_doubles.new_topics import create_topic  # noqa: PLC0415
 
-    admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
     made: list[str] = []
 
     def make(partitions: int = 1, **config: str) -> str:
         name = f"test-{uuid.uuid4().hex}"
         settings = {key.replace("_", "."): value for key, value in config.items()}
-        admin.create_topics([NewTopic(name, partitions, 1, config=settings)])[name].result(30)
+        create_topic(kafka.bootstrap, name, partitions, settings)
         made.append(name)
         return name
 
     yield make
     if made:
+        admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
         for deleted in admin.delete_topics(made).values():
             deleted.result(30)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka.admin import AdminClient, NewTopic
+from fleetmeter_doubles.new_topics import create_topic
 from fleetmeter_jobs.cli import kafka as kafka_commands
 from fleetmeter_jobs.cli.exits import CommandError
 from fleetmeter_jobs.cli.ingest import judges_of, limits_of, refuse_too_large
@@ -81,8 +81,7 @@ def test_a_topic_that_takes_less_than_we_send_is_refused() -> None:
 @pytest.mark.kafka
 def test_what_a_topic_takes_is_asked_of_kafka(kafka: RunningKafka) -> None:
     topic = f"t-{uuid.uuid4().hex[:8]}"
-    admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
-    admin.create_topics([NewTopic(topic, 1, 1, config={"max.message.bytes": "500000"})])[topic].result(30)
+    create_topic(kafka.bootstrap, topic, 1, {"max.message.bytes": "500000"})
     assert largest_message_bytes(Settings(kafka_bootstrap=kafka.bootstrap, topic=topic)) == 500_000
 
 

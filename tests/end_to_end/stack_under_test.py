@@ -86,6 +86,12 @@ class Commands:
         assert ran.code == 0, f"{' '.join(arguments)} exited {ran.code}\n{ran.out[-2000:]}\n{ran.err}"
         return ran.json
 
+    def parts(self) -> dict[str, Any]:
+        """The stack's parts, once all are well: one that is busy may answer too late for a look."""
+        looks: list[Ran] = []
+        wait_until(lambda: looks.append(self.run("status", "--json")) or looks[-1].code == 0, "all are well")
+        return dict(looks[-1].json["parts"])
+
     def pid_of(self, part: str) -> int:
         """The pid of a part of the stack, as `status` tells."""
         pid = self.run("status", "--json").json["parts"][part]["pid"]

@@ -92,13 +92,13 @@ def test_a_killed_worker_that_is_started_again_gets_its_partitions_back_and_the_
             meter.take()
             assert dying.end(signal.SIGKILL) == -signal.SIGKILL
             killed_at = time.monotonic()
+            eventually(lambda: meter.move(stayed), "the others go on while one is dead")  # noqa: B023  (waited for here)
             again = start_worker(pipeline, session_timeout_s=NEVER_S, group_instance=name)
             eventually(lambda: again.ready(len(had)), "it counts again")  # noqa: B023  (waited for here)
             eventually(meter.all_move, "all go on")
             print(f"\nkilled, started again, counting after {time.monotonic() - killed_at:.1f} s")
-            told(f"{name} killed, partitions {sorted(had)}", pauses := meter.take())
+            told(f"{name} killed, partitions {sorted(had)}", meter.take())
             assert (partitions_of(again), partitions_of(staying)) == (had, stayed)
-            assert max(pauses[partition] for partition in stayed) < min(pauses[partition] for partition in had)
             assert staying.log.read_text().count("assigned partitions") == assignments, "the group had a rebalance"
             first, second = (again, staying) if name == "a" else (staying, again)
     eventually(pipeline.all_counted, "all is counted")

@@ -70,10 +70,11 @@ def test_what_may_pass_is_waited_for_and_what_stays_is_looked_at_again(pipeline:
                 trouble if everything or statement.startswith(b"INSERT") else None
             )
             pipeline.send(60, partitions=2, again=True)
+            # Each is waited for: a worker that stood still for the length of a session begins anew.
             eventually(lambda kind=kind: states(worker) == {kind}, f"{name}: {kind}")
-            assert trouble.text in errors(worker)
+            eventually(lambda trouble=trouble: trouble.text in errors(worker), f"{name}: health says why")
             state = f'fleetmeter_partition_state{{partition="0",state="{kind}"}} 1.0'
-            assert state in worker.get("/metrics")[1]
+            eventually(lambda state=state: state in worker.get("/metrics")[1], f"{name}: metrics tell")
             assert not worker.health()["ready"]
             proxy.trouble = lambda _statement: None
             eventually(pipeline.all_counted, f"{name}: counted after")
@@ -89,7 +90,7 @@ def test_a_store_that_takes_everything_and_says_nothing(pipeline: Pipeline, prox
     proxy.silent = True
     pipeline.send(60, partitions=2, again=True)
     eventually(lambda: states(worker) == {"waiting"}, "waiting")
-    assert "did not answer" in errors(worker)
+    eventually(lambda: "did not answer" in errors(worker), "health says why")
     assert proxy.unanswered >= 2
     proxy.silent = False
     eventually(pipeline.all_counted, "counted after")
@@ -176,7 +177,7 @@ def test_a_disk_that_is_full_for_real(kafka: RunningKafka, tmp_path: Path) -> No
                 pass
         pipeline.send(300, partitions=2, again=True)
         eventually(lambda: states(worker) == {"waiting"}, "waiting")
-        assert "ClickHouse" in errors(worker)
+        eventually(lambda: "ClickHouse" in errors(worker), "health says why")
         filler.unlink()
         eventually(pipeline.all_counted, "counted after")
         eventually(lambda: worker.ready(partitions=2), "ready again")

@@ -52,7 +52,7 @@ def test_sigterm_commits_what_is_pending(
     worker = pipeline.start_worker(flush_interval_s=300, flush_events=1_000_000)
     eventually(lambda: worker.ready(partitions=1), "ready")
     pipeline.send(300)
-    eventually(lambda: worker.health()["partitions"]["0"]["pending_events"] == 300, "ingested")
+    eventually(lambda: worker.partition(0)["pending_events"] == 300, "ingested")
     assert pipeline.requests() == 0
     assert worker.end(signal.SIGINT) == 0, worker.log.read_text()
     pipeline.check()
@@ -130,8 +130,8 @@ def test_a_clickhouse_that_is_killed_is_waited_for_and_health_says_so(
     eventually(pipeline.all_counted, "counted before")
     store.kill()
     pipeline.send(500, again=True)
-    eventually(lambda: worker.health()["partitions"]["0"]["state"] == "waiting", "health tells")
-    assert worker.health()["partitions"]["0"]["domain"] == "clickhouse"
+    eventually(lambda: worker.partition(0)["state"] == "waiting", "health tells")
+    eventually(lambda: worker.partition(0)["domain"] == "clickhouse", "health tells of what")
     store.restart()
     eventually(pipeline.all_counted, "counted after")
     eventually(lambda: worker.ready(partitions=1), "ready again")

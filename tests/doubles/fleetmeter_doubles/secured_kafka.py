@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from confluent_kafka.admin import AclBinding, AdminClient
+from fleetmeter_local import EngineStartError
+from fleetmeter_local.kafka.broker import PORT_LOST
 from fleetmeter_local.kafka.jars import kafka_jars
 from fleetmeter_local.kafka.properties import broker_settings, properties_text
 from fleetmeter_local.local import await_ready
@@ -59,8 +61,20 @@ class SecuredKafka:
 
 @contextmanager
 def secured_kafka(folder: Path, authority: Authority) -> Iterator[SecuredKafka]:
-    """Starts the broker on an empty folder, and kills it afterwards. Its certificate, for 127.0.0.1 alone, is issued
+    """Starts the broker in a folder, and kills it afterwards. Its certificate, for 127.0.0.1 alone, is issued
     by `authority`, which MUTUAL also asks of its clients."""
+    running = _start(folder / "first", authority)
+    if running is None:  # somebody else took one of its ports before it did
+        running = _start(folder / "second", authority)
+    assert running is not None, f"its ports were lost twice; see {folder}"
+    try:
+        yield running
+    finally:
+        running.process.kill()
+
+
+def _start(folder: Path, authority: Authority) -> SecuredKafka | None:
+    """A broker that answers; None if one of its ports was not free any more."""
     ports = {name: free_port() for name in _LISTENERS}
     properties, jars = folder / "server.properties", str(kafka_jars() / "*")
     folder.mkdir(parents=True, exist_ok=True)
@@ -80,9 +94,11 @@ def secured_kafka(folder: Path, authority: Authority) -> Iterator[SecuredKafka]:
             advice="",
             domain="kafka",
         )
-        yield running
-    finally:
-        process.kill()
+    except EngineStartError as error:
+        if PORT_LOST in error.log_tail:
+            return None
+        raise
+    return running
 
 
 def _settings(folder: Path, ports: dict[str, int], authority: Authority) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Collection
 from typing import Self
 
 from confluent_kafka import Producer
@@ -81,18 +82,23 @@ class PauseMeter(_Thread):
     def work(self) -> None:
         with self._pipeline.client() as client:
             while not self.over.wait(_LOOK_S):
+                looked_at = time.monotonic()
                 rows = client.query(
                     "SELECT partition, max(next_offset) FROM ledger WHERE row_kind = 'marker' GROUP BY partition"
                 ).result_rows
                 with self._lock:
-                    self._note({int(partition): int(offset) for partition, offset in rows}, time.monotonic())
+                    self._note({int(partition): int(offset) for partition, offset in rows}, looked_at)
 
     def all_move(self) -> bool:
         """Whether every partition's position has moved since this was asked first; then it is asked anew."""
+        return self.move(self._moved)
+
+    def move(self, partitions: Collection[int]) -> bool:
+        """As `all_move`, of these."""
         with self._lock:
             if self._asked_at is None:
                 self._asked_at = time.monotonic()
-            moved = all(moved > self._asked_at for _, moved in self._moved.values())
+            moved = all(self._moved[partition][1] > self._asked_at for partition in partitions)
             if moved:
                 self._asked_at = None
             return moved

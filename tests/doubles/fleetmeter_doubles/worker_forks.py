@@ -23,12 +23,14 @@ class ForkedWorker:
         self._server = server
         self.pid = pid
         self.returncode: int | None = None
+        self._polling = threading.Lock()  # its code is told once
 
     def poll(self) -> int | None:
         """The exit code (negative: the signal that ended it); None while it runs."""
-        if self.returncode is None:
-            self.returncode = self._server.ask(do="poll", pid=self.pid)["code"]
-        return self.returncode
+        with self._polling:
+            if self.returncode is None:
+                self.returncode = self._server.ask(do="poll", pid=self.pid)["code"]
+            return self.returncode
 
     def wait(self, timeout: float) -> int:
         """Its exit code, once it has ended. Raises subprocess.TimeoutExpired after `timeout` seconds."""

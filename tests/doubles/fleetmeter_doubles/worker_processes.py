@@ -8,6 +8,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,9 +18,9 @@ from typing import Any
 import clickhouse_connect
 from clickhouse_connect.driver.client import Client
 from confluent_kafka import Consumer, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
 from fleetmeter_local import RunningClickHouse, RunningKafka
 
+from fleetmeter_doubles.new_topics import create_topic
 from fleetmeter_doubles.schema_copies import copy_schema
 from fleetmeter_doubles.worker_forks import ForkedWorker, fork_server
 
@@ -54,7 +55,7 @@ class WorkerProcess:
     def get(self, path: str) -> tuple[int, str]:
         """Status and body of the web port's answer."""
         try:
-            with urllib.request.urlopen(f"{self.web}{path}", timeout=5) as answer:  # noqa: S310  (our own worker)
+            with urllib.request.urlopen(f"{self.web}{path}", timeout=DEADLINE_S) as answer:  # noqa: S310  (our own)
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
@@ -65,6 +66,10 @@ class WorkerProcess:
             return json.loads(self.get("/health/ready")[1]) if self.web else {"ready": False, "partitions": {}}
         except OSError:
             return {"ready": False, "partitions": {}}
+
+    def partition(self, number: int) -> dict[str, Any]:
+        """What /health/ready says of a partition; all of it is None while the worker has not got it."""
+        return defaultdict(lambda: None, self.health()["partitions"].get(str(number), {}))
 
     def ready(self, partitions: int) -> bool:
         assert self.process.poll() is None, self.log.read_text()
@@ -229,8 +234,7 @@ def new_pipeline(
     name = f"worker_{uuid.uuid4().hex}"
     topic_config = {"message.timestamp.type": "LogAppendTime"}
     topic_config |= {key.replace("_", "."): value for key, value in config.items()}
-    admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
-    admin.create_topics([NewTopic(name, partitions, 1, config=topic_config)])[name].result(30)
+    create_topic(kafka.bootstrap, name, partitions, topic_config)
     made = Pipeline(kafka, clickhouse, name, name, folder)
     with made.client("default") as client:
         copy_schema(client, name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import urllib.error
 import urllib.request
@@ -11,19 +12,22 @@ TIMEOUT_S: Final = 2.0
 
 
 def health_of(web: str) -> dict[str, Any] | None:
-    """The worker's health document (`ready`, `state`, `partitions`); None if nothing answers at this base URL."""
+    """The worker's health document (`ready`, `state`, `partitions`); None if nothing answers at this base URL, or a
+    worker that ends in the middle of its answer."""
     try:
-        with urllib.request.urlopen(f"{web}/health/ready", timeout=TIMEOUT_S) as answer:  # noqa: S310  (http only)
-            body = answer.read()
-    except urllib.error.HTTPError as error:  # 503 has the document, too
-        body = error.read()
-    except OSError:
-        return None
-    try:
-        document = json.loads(body)
-    except ValueError:
+        document = json.loads(_body_of(f"{web}/health/ready"))
+    except (OSError, http.client.HTTPException, ValueError):
         return None
     return document if isinstance(document, dict) else None
+
+
+def _body_of(url: str) -> bytes:
+    try:
+        with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer:  # noqa: S310  (http only)
+            return bytes(answer.read())
+    except urllib.error.HTTPError as error:  # 503 has the document, too
+        with error:
+            return error.read()
 
 
 def counts(web: str) -> bool:
