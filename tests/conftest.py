@@ -17,6 +17,7 @@ import clickhouse_connect
 import pytest
 from clickhouse_connect.driver.client import Client
 from fleetmeter_local import RunningClickHouse, RunningKafka, start_clickhouse, start_kafka
+from hypothesis import HealthCheck, settings
 from kafka_classes import broker_options
 from unmeasured import unmeasured
 
@@ -54,6 +55,10 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.setdefault("JDK_JAVA_OPTIONS", broker_options(_KAFKA_CLASSES))
     config.stash[_TRACE] = os.environ.pop("FLEETMETER_TRACE", None)
+    # Hypothesis fails tests whose inputs take long, on whatever machine; what it sets on a CI server stays in force.
+    patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.register_profile("patient", patient)
+    settings.load_profile("patient")
 
 
 def pytest_xdist_auto_num_workers() -> int:

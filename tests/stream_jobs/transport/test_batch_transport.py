@@ -245,8 +245,9 @@ async def test_a_position_beyond_the_logs_end_stops_that_partition_and_no_other(
     _send(producer, topic, [b"more"], 1)
     producer.flush()
     await eventually(lambda: toy.committed(1) == 51)
-    states = {partition: status.state for partition, status in worker.partitions.statuses().items()}
-    assert states == {0: State.STOPPED, 1: State.COUNTING}
+    await eventually(
+        lambda: [one.state for one in worker.partitions.statuses().values()] == [State.STOPPED, State.COUNTING]
+    )
     assert "the ledger has position 999, Kafka has a log that ends at 50" in str(worker.partitions.statuses()[0].error)
 
 
