@@ -21,3 +21,9 @@ class Emitter(Protocol):
     ) -> str:
         """Accept one event of an account and return its id; it will be counted exactly once."""
         ...
+
+
+def events_dropped(emitter: Emitter) -> int:
+    """Events that it has lost so far because it had no room, as a client does that is set to; of others, 0."""
+    stats = getattr(emitter, "stats", None)
+    return int(stats().dropped) if callable(stats) else 0

@@ -25,8 +25,8 @@ from fleetmeter_producers.device import counting, life, reports
 from fleetmeter_producers.device.clock import Clock, DeviceClock
 from fleetmeter_producers.device.store import Store
 from fleetmeter_producers.device.traits import Counted, DeviceTraits, LocalModel
-from fleetmeter_producers.emitter import Emitter
-from fleetmeter_producers.errors import DeviceStoreError
+from fleetmeter_producers.emitter import Emitter, events_dropped
+from fleetmeter_producers.errors import DeviceStoreError, OutboxFullError
 from fleetmeter_producers.wire import micros_of
 
 _logger = logging.getLogger(__name__)
@@ -168,8 +168,8 @@ class DeviceReporter:
         estimate must not be known by where it came from. `received` is the receiver's time, if the app knows it (from
         an HTTP answer's Date, for example); it puts right what a wrong clock stamped. `most`: hand over so many.
 
-        What the reporter raises goes on; what it did not take is kept, under the ids that it has, so that handing it
-        over again never counts it twice.
+        What the reporter raises goes on, and `OutboxFullError` is raised for what a `UsageClient` dropped; what was not
+        taken is kept, under the ids that it has, so that handing it over again never counts it twice.
         """
         with self._store.change() as (_, now):
             offset_us = 0 if received is None else micros_of(received) - now.wall_us
@@ -208,7 +208,13 @@ class DeviceReporter:
             if waiting is None:
                 break
             time = _EPOCH + timedelta(microseconds=waiting.time_us)
+            dropped = events_dropped(reporter)
             reporter.emit(self._account, waiting.data, time=time, id=waiting.id)
+            if events_dropped(reporter) > dropped:
+                # It may have been another thread's. Then this one is handed over again, and counts once all the same.
+                raise OutboxFullError(
+                    "the client has no room and drops what is new; the report is kept on the device: hand over later"
+                )
             with self._store.change() as (connection, _):
                 connection.execute("DELETE FROM outgoing WHERE id = ?", (waiting.id,))
             handed += 1

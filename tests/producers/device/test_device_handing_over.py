@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 from fleetmeter_doubles.emitter import KeepingEmitter
+from fleetmeter_doubles.kafka_broker import FakeBroker
+from fleetmeter_producers import ClientSettings, OutboxFullError, UsageClient
 from fleetmeter_producers.device import DeviceReporter
+from fleetmeter_schemas import GenerationV1
 
 from .conftest import DAY_US, MODEL, FakeClock, report
 
@@ -26,6 +29,26 @@ def test_what_the_user_withdraws_during_a_report_stays(make_reporter: Make, kept
 
     withdrawing = Withdrawing()
     assert reporter.report(withdrawing) == 1
+
+
+def test_what_a_full_client_drops_is_kept(make_reporter: Make, broker: FakeBroker) -> None:
+    reporter = make_reporter()
+    reporter.count(MODEL.name)
+    reporter.seat_seen()
+    broker.away = True
+    settings = ClientSettings(outbox="memory", outbox_limit_bytes=2**20, retry_wait_s=0.001, retry_wait_limit_s=0.01)
+    client = UsageClient("kafka:9092", "urn:test:app", settings=settings, connect=broker.connect)
+    assert settings.when_full == "drop_newest"
+    while not client.stats().dropped:
+        client.emit("acct", GenerationV1(model="m", generation_mode="diffusion"))
+    with pytest.raises(OutboxFullError, match="is kept"):
+        reporter.report(client)
+    others = client.stats().emitted
+    broker.away = False
+    assert client.flush(10).events == 0
+    assert reporter.report(client) == 2
+    assert client.close(10).events == 0
+    assert len(broker.log) == others + 2
 
 
 def test_ids_of_one_device_share_nothing(make_reporter: Make, kept: KeepingEmitter) -> None:
