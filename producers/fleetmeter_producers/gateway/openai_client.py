@@ -12,6 +12,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import suppress
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
@@ -187,7 +188,10 @@ def _hook_stream(watched: _Watched, stream: Any, iterator: Any, *, hide: bool) -
             finally:
                 watched.end(GeneratorExit())
 
-        stream._iterator = _chunks_async(watched, iterator, hide=hide)  # noqa: SLF001  (its only way in)
+        chunks = _chunks_async(watched, iterator, hide=hide)
+        with suppress(StopIteration):  # its beginning waits for nothing
+            anext(chunks).__await__().send(None)
+        stream._iterator = chunks  # noqa: SLF001  (its only way in)
         stream.close = close_async
         return
 
@@ -198,11 +202,14 @@ def _hook_stream(watched: _Watched, stream: Any, iterator: Any, *, hide: bool) -
             watched.end(GeneratorExit())
 
     stream._iterator = _chunks(watched, iterator, hide=hide)  # noqa: SLF001  (its only way in)
+    next(stream._iterator)  # noqa: SLF001
     stream.close = close_sync
 
 
 def _chunks(watched: _Watched, iterator: Iterator[Any], *, hide: bool) -> Iterator[Any]:
+    """The chunks, after a beginning that is none: only a generator that has begun learns that nobody reads it."""
     try:
+        yield None
         for chunk in iterator:
             watched.call.chunk(chunk)
             if not (hide and _tells_only_usage(chunk)):
@@ -214,7 +221,9 @@ def _chunks(watched: _Watched, iterator: Iterator[Any], *, hide: bool) -> Iterat
 
 
 async def _chunks_async(watched: _Watched, iterator: AsyncIterator[Any], *, hide: bool) -> AsyncIterator[Any]:
+    """As `_chunks`."""
     try:
+        yield None
         async for chunk in iterator:
             watched.call.chunk(chunk)
             if not (hide and _tells_only_usage(chunk)):

@@ -3,7 +3,9 @@ meter hooks into, change."""
 
 from __future__ import annotations
 
+import asyncio
 import gc
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -98,6 +100,26 @@ def test_a_stream_that_is_dropped(client: Any, emitter: KeepingEmitter) -> None:
     next(iter(stream))
     del stream
     gc.collect()
+    assert [event.data.to_wire()["status"] for event in emitter.events] == ["cancelled"]
+
+
+def test_a_stream_that_nobody_reads(client: Any, emitter: KeepingEmitter) -> None:
+    stream = client.chat.completions.create(**ASK, stream=True)
+    assert emitter.events == []
+    del stream
+    gc.collect()
+    (event,) = emitter.events
+    assert event.data.to_wire()["status"] == "cancelled"
+
+
+async def test_an_async_stream_that_nobody_reads(async_client: Any, emitter: KeepingEmitter) -> None:
+    stream = await async_client.chat.completions.create(**ASK, stream=True)
+    assert emitter.events == []
+    del stream
+    gc.collect()
+    deadline = time.monotonic() + 10
+    while not emitter.events and time.monotonic() < deadline:  # noqa: ASYNC110  (the loop closes the generator)
+        await asyncio.sleep(0.001)
     assert [event.data.to_wire()["status"] for event in emitter.events] == ["cancelled"]
 
 
