@@ -40,6 +40,7 @@ from fleetmeter_jobs.pending import Pending
 from fleetmeter_jobs.processor_seams import Acknowledge, Admit, Ledger, Limits, Log, Observer
 from fleetmeter_jobs.record_batch import Fetch
 from fleetmeter_jobs.threads import Threads
+from fleetmeter_jobs.waking import woken
 
 log = logging.getLogger(__name__)
 
@@ -195,9 +196,9 @@ class Processor:
         if error.retryable:
             backoff = Backoff(self._limits.retry_wait_s, self._limits.retry_wait_limit_s)
             turn = isinstance(error, PartitionGrowingError)
-            await self._wait(self._limits.turn_poll_s if turn else backoff.wait_s(failures))
+            await self._pause(self._limits.turn_poll_s if turn else backoff.wait_s(failures))
         elif error.mendable and not self._stopping:
-            await self._wait(self._limits.recheck_interval_s)
+            await self._pause(self._limits.recheck_interval_s)
         else:
             return True
         return False
@@ -384,14 +385,13 @@ class Processor:
                 self._status.watermark_us, here, self._kafka.drained_at_ms(self._tp, here)
             )
         if self._pending.empty or self._flight is not None or self._flush_due():
-            await self._wait(self._limits.watermark_interval_s)
+            await woken(self._wake, self._limits.watermark_interval_s)
         else:
-            await self._wait(max(self._pending_since + self._limits.flush_interval_s - self._clock(), 0.0))
+            await woken(self._wake, max(self._pending_since + self._limits.flush_interval_s - self._clock(), 0.0))
 
-    async def _wait(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._wake.wait()
-        except TimeoutError:
-            return
-        self._wake.clear()
+    async def _pause(self, seconds: float) -> None:
+        """Wait, unless told to stop. What else wakes us is of a state that was dropped: no reason to begin again."""
+        until = self._clock() + seconds
+        while not self._stopping and (left_s := until - self._clock()) > 0:
+            self._wake.clear()
+            await woken(self._wake, left_s)

@@ -91,6 +91,30 @@ async def test_an_error_that_stays_stops_the_partition(world: PartitionWorld, mo
     assert processor.status.state is State.STOPPED
 
 
+async def test_trouble_is_looked_at_again_in_its_time_whatever_happened_before(
+    world: PartitionWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fetch that comes while a commit fails has nothing to say about when to begin again."""
+    processor = world.processor(replace(QUICK, recheck_interval_s=3600))
+    drop = processor._drop
+
+    async def drop_and_be_woken() -> None:
+        await drop()
+        processor._wake.set()
+
+    def refuse(*_args: Any) -> None:
+        raise StoreRejectedError("ledger has no column `new`", code=16)
+
+    monkeypatch.setattr(processor, "_drop", drop_and_be_woken)
+    processor.start()
+    await eventually(lambda: processor.status.state is State.COUNTING)
+    monkeypatch.setattr(world.store, "insert", refuse)
+    fill(world.log)
+    await eventually(lambda: processor.status.state is State.STOPPED)
+    assert await processor.stop(DEADLINE_S)
+    assert processor.status.state is State.STOPPED, "it began again at once"
+
+
 async def test_stale_fetches_are_dropped_and_repeats_are_trimmed(world: PartitionWorld) -> None:
     fill(world.log)
     world.processor().start()
