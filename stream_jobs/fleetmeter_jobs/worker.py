@@ -83,6 +83,7 @@ class Worker:
         """After `run`: whether threads are left that may never end."""
         self._ready_file, self._exit_when_drained = ready_file, exit_when_drained
         self._doing = "starting"
+        self._broken = False
         self._trouble = ""
         """What is waited for before counting begins, if anything."""
         self._seen_partitions = 0
@@ -150,6 +151,10 @@ class Worker:
         done, pending = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         for task in pending:
             task.cancel()
+        for task in done:
+            if (defect := task.exception()) is not None:
+                log.error("%s: a defect of fleetmeter, please report it", waits[task], exc_info=defect)
+                self._broken = True
         return ", ".join(waits[task] for task in done)
 
     async def _watch_topic(self) -> None:
@@ -222,7 +227,7 @@ class Worker:
             self.hanging = True
         self.hanging |= self._threads.waiting > 0  # a chunk that is being sealed: the next worker seals it
         log.info("stopped")
-        if crashed:
+        if crashed or self._broken:
             return EXIT_FAILED
         return EXIT_CLEAN if confirmed else EXIT_UNCONFIRMED
 
