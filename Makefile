@@ -35,7 +35,7 @@ PYTEST_PARALLEL := $(VENV_PYTHON) -m pytest --numprocesses=auto --maxprocesses=4
 test: setup engines $(KAFKA_CLASSES) ## Run the tests and print their coverage (some minutes)
 	@$(PYTEST_PARALLEL) -m "not long" --cov --cov-report=term:skip-covered --cov-fail-under=90 $(ARGS)
 
-test-long: setup engines $(KAFKA_CLASSES) ## Run the tests that take long: golden runs in every format, growing and scaling under load, ...
+test-long: setup engines $(KAFKA_CLASSES) ## Run the tests that take long: golden runs in every format, growing and scaling under load, kills, ...
 	@$(PYTEST_PARALLEL) -m long $(ARGS)
 
 check: setup ## Lint, check formats and types, and test the native core

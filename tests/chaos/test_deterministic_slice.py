@@ -43,6 +43,7 @@ def test_a_story_breaks_a_promise_without_its_piece_of_the_protocol(name: str) -
         assert play(story.schedule).broken is not None, f"record another one: --mutate {story.without}"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", MUTATIONS)
 def test_the_campaign_fails_without_a_piece_of_the_protocol(name: str) -> None:
     """And not for another reason: the same schedules pass when the piece is in its place."""

@@ -14,7 +14,7 @@ from fleetmeter_producers.simulator.oracle import write_oracle
 from fleetmeter_producers.wire import micros_of
 from stack_under_test import Commands, running_stack, wait_until
 
-EVENTS_PER_S = 2_000
+EVENTS_PER_S = 600
 CONFIG = SimulationConfig(events=2_000_000, seed=5, wire_formats={"json": 3, "ndjson": 1, "array": 1, "arrow": 1})
 """More events than will be sent: the stream ends when the test has seen enough."""
 SETTINGS = {

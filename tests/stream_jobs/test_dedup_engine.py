@@ -133,6 +133,7 @@ async def test_ids_by_the_hour_are_found_with_their_own_time(real: RealPartition
     assert totals(real) == (6 * 60, 40, 0)
 
 
+@pytest.mark.long
 async def test_what_expires_is_gone_and_a_raised_horizon_does_not_bring_it_back(real: RealPartition) -> None:
     processor = real.processor(horizon_days=5)
     foreign = await real.days(12)

@@ -180,6 +180,7 @@ def test_retention_that_passes_the_position_of_one_partition(kafka: RunningKafka
     assert "moves forward only" in refused["error"]["message"]
 
 
+@pytest.mark.long
 def test_a_broker_that_comes_back_with_less_of_a_log(
     kafka_factory: Callable[[], RunningKafka], make_pipeline: MakePipeline, tmp_path: Path
 ) -> None:

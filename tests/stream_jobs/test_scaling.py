@@ -77,6 +77,7 @@ def test_one_worker_four_two(pipeline: Pipeline) -> None:
     assert max(*up.values(), *down.values()) < 30, "a partition waited for a session to end"
 
 
+@pytest.mark.long
 def test_a_killed_worker_that_is_started_again_gets_its_partitions_back_and_the_others_go_on(
     pipeline: Pipeline,
 ) -> None:

@@ -110,6 +110,7 @@ def test_a_start_says_what_it_waits_for(pipeline: Pipeline, proxy: StoreProxy) -
     assert worker.health()["error"] is None
 
 
+@pytest.mark.long
 def test_memory_stays_bounded_while_the_store_is_away_under_load(pipeline: Pipeline, proxy: StoreProxy) -> None:
     """160 MB of records arrive while nothing can be committed; a worker that took them in would grow by more."""
     limit = 4 * MIB

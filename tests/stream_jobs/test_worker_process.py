@@ -104,6 +104,7 @@ def test_two_workers_share_and_one_takes_over_from_the_other(
     pipeline.check()
 
 
+@pytest.mark.long
 def test_a_broker_that_is_restarted_is_waited_for(
     kafka_factory: Callable[[], RunningKafka], clickhouse: RunningClickHouse, make_pipeline: MakePipeline
 ) -> None:
@@ -120,6 +121,7 @@ def test_a_broker_that_is_restarted_is_waited_for(
     pipeline.check()
 
 
+@pytest.mark.long
 def test_a_clickhouse_that_is_killed_is_waited_for_and_health_says_so(
     kafka: RunningKafka, clickhouse_factory: Callable[[], RunningClickHouse], make_pipeline: MakePipeline
 ) -> None:

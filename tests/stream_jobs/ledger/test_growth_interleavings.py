@@ -122,6 +122,7 @@ def _known_whatever_there_is(*_args: Any) -> bool:
     return False
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("owner", "name", "broken", "unasked"),
     [

@@ -88,6 +88,7 @@ def assert_counted_once(store: ClickHouseStore, end: int) -> None:
     assert tally.usage_events == tally.position.totals.accepted == LOG.accepted(end)
 
 
+@pytest.mark.long
 def test_kill_9_of_clickhouse_while_rivals_commit(server: RunningClickHouse) -> None:
     """Two workers flush different ranges of one partition while the server is killed again and again."""
     store, watcher, deadline = new_store(server), Watcher(), time.monotonic() + DEADLINE_S
