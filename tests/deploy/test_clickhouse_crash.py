@@ -28,7 +28,7 @@ from fleetmeter_local import (
 )
 
 pytestmark = pytest.mark.clickhouse
-DEADLINE_S = 30.0
+DEADLINE_S = 60.0
 SLOW = "SELECT sum(sleepEachRow(0.1)) FROM numbers(1000) SETTINGS max_block_size = 1"
 
 

@@ -52,7 +52,7 @@ def test_every_batch_counts_the_same(make_client: Callable[..., UsageClient], br
         client = make_client(f"urn:test:{batch}", batch=batch)
         ids = some_events(client)
         broker.away = False
-        assert client.flush(20).events == 0
+        assert client.flush(60).events == 0
         assert client.stats().delivered == len(ids)
         values, broker.log = broker.values(), []
         assert (len(values) == len(ids)) == (batch == "none")
@@ -95,7 +95,7 @@ def test_a_refused_record_is_sent_again_whole(make_client: Callable[..., UsageCl
     ids = [client.emit("a", OutcomeV1(name="done", quantity=1)) for _ in range(30)]
     broker.refusals.extend(["timed out", None, "timed out"])
     broker.away = False
-    assert client.flush(20).events == 0
+    assert client.flush(60).events == 0
     sent = [orjson.loads(line)["id"] for value in broker.values() for line in (value or b"").splitlines()]
     assert sorted(sent) == sorted(ids)
     assert client.stats().failed_deliveries >= 1

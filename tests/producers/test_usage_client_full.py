@@ -33,7 +33,7 @@ def test_full_and_drop_newest(broker: FakeBroker, make_client: Callable[..., Usa
     assert "new events are dropped" in caplog.text
     assert caplog.text.count("are dropped") == 1, "a full outbox must not flood the log"
     broker.away = False
-    assert client.flush(20).events == 0
+    assert client.flush(60).events == 0
     assert len(broker.log) == fitted
     assert not set(dropped) & set(broker.ids())
 
@@ -58,7 +58,7 @@ def test_full_and_block(broker: FakeBroker, make_client: Callable[..., UsageClie
     broker.away = False
     filling.join(30)
     assert not filling.is_alive()
-    assert patient.flush(10).events == 0
+    assert patient.flush(60).events == 0
     assert patient.stats().delivered == 4_000
 
 

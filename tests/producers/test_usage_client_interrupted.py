@@ -22,7 +22,7 @@ from fleetmeter_producers.outbox import Entry
 from fleetmeter_schemas import GenerationV1
 
 GENERATION = GenerationV1(model="llada-8b-instruct", generation_mode="diffusion", output_tokens=128)
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 SIGNALS = 40
 InTime = Callable[[Callable[[], object]], None]
 

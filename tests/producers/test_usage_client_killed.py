@@ -121,7 +121,7 @@ def test_what_was_accepted_arrives_whatever_kills_the_client(tmp_path: Path) -> 
         while client.stats().pending_events or has_open_segments(tmp_path / "spool"):
             assert time.monotonic() < deadline
             client.flush(0.2)
-        assert client.close(10).events == 0
+        assert client.close(60).events == 0
         (tmp_path / "rest").write_bytes(orjson.dumps([client.stats().recovered, client.stats().damaged]))
 
     assert os.waitpid(in_child(send_the_rest), 0)[1] == 0

@@ -39,7 +39,7 @@ def test_a_forked_child_is_an_incarnation_of_its_own() -> None:
     def in_child() -> dict[str, object]:
         broker.away = False
         ids = [client.emit("a", GENERATION) for _ in range(2)]
-        left = client.close(10)
+        left = client.close(60)
         sent = [orjson.loads(value or b"")["id"] for value in broker.values()]
         return {"ids": ids, "left": left.events, "sent": sent, "incarnation": client.stats().incarnation}
 
@@ -50,22 +50,22 @@ def test_a_forked_child_is_an_incarnation_of_its_own() -> None:
     assert (child["sent"], child["left"]) == (child["ids"], 0), "the parent's events are the parent's to send"
     broker.away = False
     assert client.emit("a", GENERATION) == f"{client.stats().incarnation}-3"
-    assert client.close(10).events == 0
+    assert client.close(60).events == 0
     assert [orjson.loads(value or b"")["id"] for value in broker.values()][:3] == parents
 
 
 def test_a_forked_child_ends_without_waiting_for_the_parent_s_kafka_threads() -> None:
     client = UsageClient("unused:1", "urn:s", settings=ClientSettings(kafka={"test.mock.num.brokers": 1}))
     client.emit("a", GENERATION)
-    assert client.flush(20).events == 0
+    assert client.flush(60).events == 0
 
     def in_child() -> dict[str, int]:
         client.emit("a", GENERATION)
-        return {"left": client.close(20).events, "delivered": client.stats().delivered}
+        return {"left": client.close(60).events, "delivered": client.stats().delivered}
 
     assert run_forked(in_child) == {"left": 0, "delivered": 1}
     client.emit("a", GENERATION)
-    assert client.close(20).events == 0
+    assert client.close(60).events == 0
     assert client.stats().delivered == 2
 
 

@@ -93,7 +93,7 @@ class IngestServer:
         return Answer(response.status, response.headers, json.loads(raw) if is_json else raw)  # type: ignore[arg-type]
 
 
-def until(condition: Callable[[], Any], seconds: float = 20.0) -> None:
+def until(condition: Callable[[], Any], seconds: float = 60.0) -> None:
     """Wait until a condition holds; fails if it never does."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -90,7 +90,7 @@ class FakeBroker:
         """The ids of the events in the log, one event a record."""
         return [orjson.loads(value or b"")["id"] for value in self.values()]
 
-    def wait_for(self, condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    def wait_for(self, condition: Callable[[], bool], seconds: float = 60.0) -> None:
         """Wait until a condition, on the log or on a client, holds; fails if it never does."""
         deadline = time.monotonic() + seconds
         with self.changed:

@@ -33,7 +33,7 @@ QUICK = Limits(
     retry_wait_limit_s=0.02,
     recheck_interval_s=0.02,
 )
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 
 
 async def eventually(condition: Callable[[], Any]) -> None:

@@ -45,9 +45,9 @@ def test_what_a_full_client_drops_is_kept(make_reporter: Make, broker: FakeBroke
         reporter.report(client)
     others = client.stats().emitted
     broker.away = False
-    assert client.flush(10).events == 0
+    assert client.flush(60).events == 0
     assert reporter.report(client) == 2
-    assert client.close(10).events == 0
+    assert client.close(60).events == 0
     assert len(broker.log) == others + 2
 
 

@@ -56,7 +56,7 @@ def test_what_waits_is_told_by_source_and_process(
     assert inspect_spool(spool_dir) == reports, "looking changes nothing"
     assert [home.alive for home in reports[1].homes] == [True]
     away.away = False
-    assert living.close(10).events == 0
+    assert living.close(60).events == 0
 
 
 def test_draining_sends_under_the_old_ids_and_key(
