@@ -112,8 +112,10 @@ class DedupMemory:
             self._lookup.add_done_callback(lambda _: self._wake())
 
     async def resolve_all(self, pending: Pending) -> None:
-        """Wait until no event is held."""
+        """Wait until no event is held. Raises CommitAbandonedError after `pause`: nobody asks about them any more."""
         while self.core.held_events:
+            if self._cancel.is_set():
+                raise CommitAbandonedError(f"{self._ledger.partition} was given away while events waited for a lookup")
             if self._lookup is None:
                 self.look_up(await self._threads.core(self.core.take_lookups))
             if self._lookup is not None:

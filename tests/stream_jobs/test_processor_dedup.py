@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from fleetmeter_jobs.ledger.dedup.chunks import CutRule
 from fleetmeter_jobs.partition_status import DedupStatus, State
 from fleetmeter_jobs.processor import Processor
 from fleetmeter_jobs.processor_seams import Limits
+from fleetmeter_jobs.threads import Threads
 
 DAY_MS = 86_400_000
 
@@ -149,6 +151,7 @@ async def test_a_stop_gives_up_on_a_lookup_that_is_not_answered(world: Partition
     await eventually(lambda: processor.status.state is State.WAITING)
     assert not await processor.stop(0.1)
     assert world.committed() == before
+    assert await processor.stop(DEADLINE_S), "what was left of it has come to its end"
     world.store.fault = lambda _operation, _label: None
     world.processor().start()
     await counted(world)
@@ -278,8 +281,20 @@ async def test_a_rival_that_sealed_elsewhere_lets_the_state_be_read_again(world:
     await sealed(world, processor)
 
 
-async def test_a_worker_that_is_replaced_while_it_seals_changes_nothing(world: PartitionWorld) -> None:
-    other_log = ToyLog(TOPIC)
+@pytest.fixture
+async def elsewhere(world: PartitionWorld) -> AsyncIterator[PartitionWorld]:
+    """Another worker's process, with threads and a view of the log of its own; the ledger is the same."""
+    made = PartitionWorld(Threads(), ToyLog(TOPIC), world.store)
+    yield made
+    for processor in made.processors:
+        await processor.stop(5)
+    made.threads.close()
+
+
+async def test_a_worker_that_is_replaced_while_it_seals_changes_nothing(
+    world: PartitionWorld, elsewhere: PartitionWorld
+) -> None:
+    other_log = elsewhere.log
     processor = world.processor(QUICK)
     processor.start()
     await eventually(lambda: processor.status.state is State.COUNTING)
@@ -297,7 +312,7 @@ async def test_a_worker_that_is_replaced_while_it_seals_changes_nothing(world: P
         await count_days(world, processor, 3)
         await eventually(stuck.is_set)
         other_log.batches, other_log.append_time_ms = list(world.log.batches), world.log.append_time_ms
-        successor = world.processor(log=other_log)
+        successor = elsewhere.processor()
         successor.start()
         for _ in range(3):
             other_log.append([b"f0", b"g%d" % other_log.end])

@@ -255,7 +255,7 @@ async def test_a_core_that_fails_stops_the_partition_and_commits_nothing_half_co
             raise RuntimeError("out of ideas")
 
     world.work = fail
-    processor = world.processor(Limits(flush_interval_s=3600))
+    processor = world.processor(Limits(flush_interval_s=3600, recheck_interval_s=3600))
     processor.start()
     await eventually(lambda: processor.status.state is State.STOPPED)
     assert processor.status.domain == "internal"
