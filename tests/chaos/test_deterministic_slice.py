@@ -12,7 +12,7 @@ from fleetmeter_deterministic.stories import STORIES
 # Computes for long in this process, where tracing adds a third; the tests of the parts show what is covered.
 pytestmark = pytest.mark.no_cover
 
-SCHEDULES = 250
+SCHEDULES = 100
 """CI plays more of them beside the tests."""
 CAUGHT_WITHIN = 600
 """Schedules. Most mutations need one or two, the slowest about a hundred."""

@@ -6,6 +6,7 @@ from collections import defaultdict
 from dataclasses import replace
 from random import Random
 
+import pytest
 from contract_vectors.vector import APPEND_TIME_US
 from fleetmeter_reference.aggregator import Fact, Flush, Ingested, Limits, Reference, Rejection
 from fleetmeter_schemas.reasons import Reason
@@ -13,6 +14,9 @@ from generated_records import records
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from native_aggregator import NativeAggregator
+
+# What runs here is the reference and the native core; the tests of the schemas show what of them is covered.
+pytestmark = pytest.mark.no_cover
 
 LIMITS = Limits(record_limit_bytes=60_000, event_limit_bytes=1_500, label_sets_per_account_hour=5)
 

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from stack_under_test import Commands, running_stack
 
+pytestmark = pytest.mark.long
+
 
 @dataclass(frozen=True)
 class Sums:

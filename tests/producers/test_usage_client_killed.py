@@ -21,7 +21,7 @@ from fleetmeter_doubles.file_broker import events_of, file_broker
 from fleetmeter_producers import ClientSettings, OutboxFullError, UsageClient
 from fleetmeter_schemas import OutcomeV1
 
-KILLS: Final = int(os.environ.get("CLIENT_LIVES", "100"))
+KILLS: Final = int(os.environ.get("CLIENT_LIVES", "50"))
 THREADS: Final = 3
 NOTE: Final = re.compile(r"^([0-9A-Z]{26}-\d+) (\d+/\d+/\d+)\.$", re.MULTILINE)
 SOURCE: Final = "urn:test:mortal"

@@ -20,7 +20,7 @@ from fleetmeter_doubles.moving_load import REFRESH_S, MovingLoad, copies_elsewhe
 from fleetmeter_doubles.worker_processes import DEADLINE_S, Pipeline, WorkerProcess, eventually, new_pipeline
 from fleetmeter_local import RunningClickHouse, RunningKafka
 
-pytestmark = [pytest.mark.kafka, pytest.mark.clickhouse, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.long, pytest.mark.kafka, pytest.mark.clickhouse, pytest.mark.timeout(420)]
 
 SETTLE_S = int(REFRESH_S) + 4
 """What a busy machine may keep a producer from asking for, beyond its interval: then old events would count again."""
@@ -90,7 +90,6 @@ def waits(worker: WorkerProcess) -> bool:
     return states == {"waiting"}
 
 
-@pytest.mark.long
 def test_a_topic_grows_while_events_flow_and_things_die(pipeline: Pipeline) -> None:
     workers = [start_worker(pipeline, name) for name in "ab"]
     eventually(lambda: all(worker.ready(1) for worker in workers), "they share")

@@ -8,6 +8,17 @@ from fleetmeter_doubles.dedup_world import DedupWorld
 from fleetmeter_jobs.ledger import ClickHouseStore
 
 
+@pytest.fixture(params=["memory", pytest.param("clickhouse", marks=[pytest.mark.clickhouse, pytest.mark.long])])
+def store(request: pytest.FixtureRequest) -> MemoryLedger | ClickHouseStore:
+    """Each kind of store. That both behave alike, the store's contract shows with every change; here a test takes five
+    seconds of ClickHouse."""
+    if request.param == "memory":
+        return MemoryLedger()
+    made = request.getfixturevalue("clickhouse_store")
+    assert isinstance(made, ClickHouseStore)
+    return made
+
+
 @pytest.fixture
 def world(store: MemoryLedger | ClickHouseStore) -> DedupWorld:
     """A log in memory and one in ClickHouse."""
