@@ -11,6 +11,8 @@ from fleetmeter_producers.errors import ClientSettingsError
 _logger = logging.getLogger(__name__)
 
 _MSG_SIZE_TOO_LARGE = 10  # of Kafka's protocol
+_MSG_TIMED_OUT = -192  # of librdkafka's own
+_MESSAGE_TIMEOUT_MS = 300_000  # librdkafka's default
 
 DeliveryReport = Callable[[Any, Any], None]
 """Called with (KafkaError or None, Message) for each record, from within `poll`."""
@@ -49,8 +51,36 @@ def connect(config: Mapping[str, Any]) -> KafkaProducer:
 
 def is_too_large(error: Any) -> bool:
     """Whether a KafkaError, or an exception that carries one, says that a record is too large."""
+    return _code_of(error) == _MSG_SIZE_TOO_LARGE
+
+
+class Watch:
+    """Tells a producer that has got stuck from one whose brokers are slow.
+
+    librdkafka (2.13 to 2.16, and its main branch in 2026) may forget all brokers while a cluster starts again, and
+    never connect any more: confluentinc/librdkafka#5301, #5606. Nothing but another producer helps. All that it says is
+    that records have timed out, which those of a slow partition do, too; but then others arrive.
+    """
+
+    def __init__(self, config: Mapping[str, Any], clock: Callable[[], float]) -> None:
+        self._limit_s = config.get("message.timeout.ms", _MESSAGE_TIMEOUT_MS) / 1000
+        self._clock = clock
+        self._since = clock()
+
+    def connected(self) -> None:
+        """A new producer has all the time again."""
+        self._since = self._clock()
+
+    def is_stuck(self, error: Any) -> bool:
+        """Hears a report's error, or None. Whether nothing has arrived for as long as records may take."""
+        if error is None:
+            self._since = self._clock()
+        return _code_of(error) == _MSG_TIMED_OUT and self._clock() - self._since >= self._limit_s
+
+
+def _code_of(error: Any) -> int | None:
     cause: Any = error.args[0] if isinstance(error, Exception) and error.args else error
-    return callable(getattr(cause, "code", None)) and cause.code() == _MSG_SIZE_TOO_LARGE
+    return cause.code() if callable(getattr(cause, "code", None)) else None
 
 
 def words_of(error: Any) -> str:

@@ -3,7 +3,8 @@
 What may happen, and why nothing is lost or counted twice: an entry leaves the outbox only on the broker's
 acknowledgement; on any other answer it waits, is given back and sent again, while the others go on. A resend may put a
 second copy into the log (the first may have arrived without our knowing); it has the same id, and workers count an id
-once. After an error that librdkafka calls fatal its producer is useless; a new one takes over all that was in flight.
+once. After an error that librdkafka calls fatal, and where nothing arrives any more, its producer is useless; a new one
+takes over all that was in flight.
 
 It shares the interpreter's lock with the threads that emit: a thread that wants it back waits for what this one is in
 the middle of, and to be woken. So the sender works in few turns of many events, and rests in between for twice as long,
@@ -22,7 +23,7 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, Final
 
-from fleetmeter_producers.kafka import Connect, KafkaProducer, is_too_large, words_of
+from fleetmeter_producers.kafka import Connect, KafkaProducer, Watch, is_too_large, words_of
 from fleetmeter_producers.outbox import Outbox
 from fleetmeter_producers.packing import Pack, Record, one_each
 
@@ -82,7 +83,9 @@ class Sender:
         self._delayed: list[tuple[float, tuple[int, ...]]] = []  # heap of (when to try again, positions)
         self._retry_wait_s = retry_wait_s
         self._warn_at = 0.0
-        self._fatal = False
+        self._watch = Watch(config, clock)
+        self._useless = ""
+        """What befell the producer, if it won't deliver any more."""
         self._reports: list[_Report] = []
         self._draining = False
         self._hurried = threading.Event()
@@ -135,13 +138,14 @@ class Sender:
 
     def _turn(self) -> None:
         self._first()
-        if self._fatal:
+        if self._useless:
             _logger.warning(
-                "Kafka's producer for %s failed for good; a new one takes over: %s", self._topic, self.last_error
+                "Kafka's producer for %s %s; a new one takes over: %s", self._topic, self._useless, self.last_error
             )
             self._give_up()
         if self._producer is None:
             self._producer = self._connect({**self._config, "error_cb": self._on_error})
+            self._watch.connected()
         self._resume_delayed()
         entries = self._outbox.take(_TAKE, self._idle_wait_s())
         began = self._clock()
@@ -201,6 +205,8 @@ class Sender:
         del self._reports[: len(reports)]
         delivered: list[int] = []
         for positions, error in reports:
+            if self._watch.is_stuck(error):
+                self._useless = "delivers nothing any more"
             if error is None:
                 delivered.extend(positions)
                 self.last_error = None
@@ -230,7 +236,7 @@ class Sender:
         """librdkafka's own errors: brokers that can't be reached it tries again by itself; fatal ones end it."""
         self.last_error = words_of(error)
         if error.fatal():
-            self._fatal = True
+            self._useless = "failed for good"
 
     def _longer_wait(self) -> float:
         wait_s = self._retry_wait_s
@@ -251,7 +257,7 @@ class Sender:
         self._outbox.give_back([*self._in_flight, *delayed])
         self._in_flight.clear()
         self._delayed.clear()
-        self._fatal = False
+        self._useless = ""
 
     def _purge(self, producer: KafkaProducer) -> None:
         """Hear what became of everything that a producer took."""

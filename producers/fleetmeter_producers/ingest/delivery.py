@@ -1,8 +1,9 @@
 """Records to Kafka, with a receipt that comes when the broker has acknowledged all of a request.
 
 acks=all and idempotent, as the client's sender. Nothing is sent again here beyond librdkafka's own tries: a request
-that fails is the caller's to repeat, and its events keep their ids. After an error that librdkafka calls fatal a new
-producer takes over; what the old one had fails, and with it the requests that wait for it.
+that fails is the caller's to repeat, and its events keep their ids. After an error that librdkafka calls fatal, and
+where nothing arrives any more, a new producer takes over; what the old one had fails, and with it the requests that
+wait for it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from functools import partial
 from typing import Any, Final
 
 from fleetmeter_producers.errors import UndeliveredError
-from fleetmeter_producers.kafka import Connect, KafkaProducer, connect, words_of
+from fleetmeter_producers.kafka import Connect, KafkaProducer, Watch, connect, words_of
 
 _logger = logging.getLogger(__name__)
 
@@ -86,8 +87,10 @@ class Delivery:
         self._config = {**config, "error_cb": self._on_error}
         self._connect = connect
         self._producer = connect(self._config)
+        self._watch = Watch(config, clock)
         self._changing = threading.Lock()
-        self._fatal = False
+        self._useless = ""
+        """What befell the producer, if it won't deliver any more."""
         self._warn_at = 0.0
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="fleetmeter-delivery", daemon=True)
@@ -130,7 +133,7 @@ class Delivery:
         while not self._stopping.is_set():
             try:
                 self._producer.poll(_POLL_S)
-                if self._fatal:
+                if self._useless:
                     self._replace()
             except Exception:
                 # Without this thread no request would ever be answered: it must outlive every surprise.
@@ -139,14 +142,17 @@ class Delivery:
 
     def _replace(self) -> None:
         _logger.warning(
-            "Kafka's producer for %s failed for good; a new one takes over: %s", self._topic, self.trouble()
+            "Kafka's producer for %s %s; a new one takes over: %s", self._topic, self._useless, self.trouble()
         )
         with self._changing:
             old, self._producer = self._producer, self._connect(self._config)
-            self._fatal = False
+            self._watch.connected()
+            self._useless = ""
         _drain(old)
 
     def _on_report(self, receipt: Receipt, error: Any, _message: Any) -> None:
+        if self._watch.is_stuck(error):
+            self._useless = "delivers nothing any more"
         if error is None:
             self._trouble = None
             receipt.report(None)
@@ -166,7 +172,7 @@ class Delivery:
         """librdkafka's own errors: brokers that can't be reached it tries again by itself; fatal ones end it."""
         self._trouble = (self._clock(), words_of(error))
         if error.fatal():
-            self._fatal = True
+            self._useless = "failed for good"
 
 
 def _drain(producer: KafkaProducer) -> None:

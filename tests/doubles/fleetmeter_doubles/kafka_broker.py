@@ -1,7 +1,7 @@
 """A broker and its producers in memory, behind the interface of confluent-kafka that the producers use.
 
-It can be away, refuse what a test names, run out of queue, and break a producer for good. Like librdkafka, it reports
-each record exactly once, and only from within `poll`.
+It can be away, refuse what a test names, run out of queue, and break a producer for good, or let it get stuck. Like
+librdkafka, it reports each record exactly once, and only from within `poll`.
 """
 
 from __future__ import annotations
@@ -69,6 +69,7 @@ class FakeBroker:
         self.record_limit_bytes = 1_000_000
         self.away = False
         self.broken: set[int] = set()
+        self.stuck: set[int] = set()
         self.changed = threading.Condition()
         self.queued = 0
         """Records that producers took, delivered or not."""
@@ -76,11 +77,15 @@ class FakeBroker:
     def connect(self, config: Mapping[str, Any]) -> FakeProducer:
         """A producer of this broker."""
         self.configs.append(dict(config))
-        return FakeProducer(self, len(self.configs) - 1, config.get("error_cb"))
+        return FakeProducer(self, len(self.configs) - 1, config)
 
     def break_producers(self) -> None:
         """What librdkafka calls a fatal error, for all producers that exist."""
         self.broken |= set(range(len(self.configs)))
+
+    def forget_producers(self) -> None:
+        """All producers that exist never connect again: their records time out, and they say nothing else."""
+        self.stuck |= set(range(len(self.configs)))
 
     def values(self) -> list[bytes | None]:
         """The values in the log."""
@@ -111,11 +116,12 @@ class FakeBroker:
 class FakeProducer:
     """As confluent_kafka.Producer, as far as it is used."""
 
-    def __init__(self, broker: FakeBroker, number: int, error_cb: Callable[[Any], None] | None) -> None:
+    def __init__(self, broker: FakeBroker, number: int, config: Mapping[str, Any]) -> None:
         self._broker = broker
         self._number = number
-        self._error_cb = error_cb
-        self._queue: deque[tuple[tuple[str, bytes, bytes | None], Report]] = deque()
+        self._error_cb: Callable[[Any], None] | None = config.get("error_cb")
+        self._timeout_s = config.get("message.timeout.ms", 300_000) / 1000
+        self._queue: deque[tuple[tuple[str, bytes, bytes | None], Report, float]] = deque()
         self._purged = False
         self._told = False
 
@@ -127,7 +133,7 @@ class FakeProducer:
             raise BufferError("queue full")
         if len(value or b"") > self._broker.record_limit_bytes:
             raise FakeKafkaException(FakeKafkaError("Broker: Message size too large", code=10))
-        self._queue.append(((topic, key, value), on_delivery))
+        self._queue.append(((topic, key, value), on_delivery, time.monotonic()))
         self._broker.queued += 1
 
     def poll(self, timeout: float) -> int:
@@ -137,8 +143,16 @@ class FakeProducer:
             self._error_cb(FakeKafkaError("out of sequence", fatal=True))
         reports = 0
         while self._queue and (self._purged or not (self._broker.away or self._is_broken())):
-            record, report = self._queue.popleft()
-            error = FakeKafkaError("purged") if self._purged else self._broker.answer(record)
+            record, report, queued_at = self._queue[0]
+            if self._purged:
+                error: FakeKafkaError | None = FakeKafkaError("purged")
+            elif self._number not in self._broker.stuck:
+                error = self._broker.answer(record)
+            elif time.monotonic() - queued_at > self._timeout_s:
+                error = FakeKafkaError("Local: Message timed out", code=-192)
+            else:
+                break
+            self._queue.popleft()
             report(error, FakeMessage(record))
             reports += 1
         self._purged = False
