@@ -170,7 +170,12 @@ class Striker(CommitObserver):
 
 
 @pytest.mark.parametrize(
-    "point", [one for one in get_args(HookPoint) if "ids" in one or "manif" in one or "blob" in one]
+    "point",
+    [
+        pytest.param(one, marks=[] if one == "before_blobs_deleted" else [pytest.mark.long])
+        for one in get_args(HookPoint)
+        if "ids" in one or "manif" in one or "blob" in one
+    ],
 )
 async def test_a_worker_that_dies_while_it_seals_leaves_everything_to_its_successor(
     real: RealPartition, point: str

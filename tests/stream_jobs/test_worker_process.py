@@ -141,6 +141,7 @@ def test_a_clickhouse_that_is_killed_is_waited_for_and_health_says_so(
     pipeline.check()
 
 
+@pytest.mark.long
 def test_an_end_while_clickhouse_is_away_is_in_time_or_at_once_and_loses_nothing(
     kafka: RunningKafka, clickhouse_factory: Callable[[], RunningClickHouse], make_pipeline: MakePipeline
 ) -> None:

@@ -84,6 +84,7 @@ def test_closes_that_meet_make_one_close_a_period(counted: CountedUsage, another
     assert not strays(counted.client)
 
 
+@pytest.mark.long
 def test_a_rival_at_any_step_wins_or_loses_and_both_are_told_the_same(
     counted: CountedUsage, another_client: Callable[[], Client]
 ) -> None:
