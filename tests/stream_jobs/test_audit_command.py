@@ -254,7 +254,7 @@ def _cases() -> Iterator[ParameterSet]:
         seen.add(check)
 
 
-@pytest.mark.parametrize(("check", "says", "breaking"), _cases())
+@pytest.mark.parametrize(("check", "says", "breaking"), list(_cases()))
 def test_what_is_broken_is_found_by_the_check_for_it(copy: Pipeline, check: str, says: str, breaking: Break) -> None:
     assert problems(copy, check) == []
     with copy.client() as client:
