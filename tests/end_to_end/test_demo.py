@@ -6,7 +6,10 @@ import csv
 from decimal import Decimal
 from pathlib import Path
 
+import pytest
 from stack_under_test import Commands
+
+pytestmark = pytest.mark.long
 
 
 def test_the_demo_reconciles_and_meets_its_oracle(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from fleetmeter_producers import ClientSettings, UsageClient
 from fleetmeter_schemas import GenerationV1
 from secured_pipeline import Secured
 
-pytestmark = [pytest.mark.kafka, pytest.mark.clickhouse, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.kafka, pytest.mark.clickhouse, pytest.mark.long, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")

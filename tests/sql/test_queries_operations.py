@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from fleetmeter_sql import BadParameterError
 
 pytestmark = pytest.mark.clickhouse
 
@@ -144,7 +145,8 @@ def test_nothing_is_complete_before_anything_was_read(ask: Ask) -> None:
     rows = ask("completeness", **SPAN)
     assert len(rows) == 24
     assert not any(row["complete"] for row in rows)
-    assert ask("completeness", **{"from": "2026-11-21", "to": "2026-11-20"}) == []
+    with pytest.raises(BadParameterError, match="nothing lies between"):
+        ask("completeness", **{"from": "2026-11-21", "to": "2026-11-20"})
 
 
 def test_quarantine_by_reason(insert: Insert, ask: Ask) -> None:

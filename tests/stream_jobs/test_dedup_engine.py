@@ -19,7 +19,7 @@ from fleetmeter_jobs.threads import Threads
 from fleetmeter_local import RunningClickHouse
 from fleetmeter_native import blob_stats
 
-pytestmark = pytest.mark.clickhouse
+pytestmark = [pytest.mark.clickhouse, pytest.mark.long]
 
 
 class PatientStore(ClickHouseStore):
@@ -133,7 +133,6 @@ async def test_ids_by_the_hour_are_found_with_their_own_time(real: RealPartition
     assert totals(real) == (6 * 60, 40, 0)
 
 
-@pytest.mark.long
 async def test_what_expires_is_gone_and_a_raised_horizon_does_not_bring_it_back(real: RealPartition) -> None:
     processor = real.processor(horizon_days=5)
     foreign = await real.days(12)
@@ -171,11 +170,7 @@ class Striker(CommitObserver):
 
 @pytest.mark.parametrize(
     "point",
-    [
-        pytest.param(one, marks=[] if one == "before_blobs_deleted" else [pytest.mark.long])
-        for one in get_args(HookPoint)
-        if "ids" in one or "manif" in one or "blob" in one
-    ],
+    [one for one in get_args(HookPoint) if "ids" in one or "manif" in one or "blob" in one],
 )
 async def test_a_worker_that_dies_while_it_seals_leaves_everything_to_its_successor(
     real: RealPartition, point: str

@@ -15,7 +15,7 @@ from fleetmeter_doubles.store_proxy import StoreProxy, Trouble, store_proxy
 from fleetmeter_doubles.worker_processes import Pipeline, WorkerProcess, eventually, new_pipeline
 from fleetmeter_local import RunningClickHouse, RunningKafka, start_clickhouse
 
-pytestmark = [pytest.mark.kafka, pytest.mark.clickhouse, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.kafka, pytest.mark.clickhouse, pytest.mark.long, pytest.mark.timeout(240)]
 
 MIB = 2**20
 PASSING = {
@@ -59,20 +59,11 @@ def errors(worker: WorkerProcess) -> str:
     return " ".join(str(partition["error"]) for partition in worker.health()["partitions"].values())
 
 
-@pytest.mark.parametrize(
-    "names",
-    [
-        pytest.param(["out of disk", "table gone"], id="one of each"),
-        pytest.param([*PASSING, *STOPPING], id="all", marks=pytest.mark.long),
-    ],
-)
-def test_what_may_pass_is_waited_for_and_what_stays_is_looked_at_again(
-    pipeline: Pipeline, proxy: StoreProxy, names: list[str]
-) -> None:
+def test_what_may_pass_is_waited_for_and_what_stays_is_looked_at_again(pipeline: Pipeline, proxy: StoreProxy) -> None:
     worker = pipeline.start_worker(recheck_interval_s=0.2)
     eventually(lambda: worker.ready(partitions=2), "ready")
     for kind, troubles in (("waiting", PASSING), ("stopped", STOPPING)):
-        for name in [one for one in names if one in troubles]:
+        for name in troubles:
             trouble = troubles[name]
             # Everything that writes is refused; a password is asked for whatever the statement.
             everything = kind == "stopped"
@@ -120,7 +111,6 @@ def test_a_start_says_what_it_waits_for(pipeline: Pipeline, proxy: StoreProxy) -
     assert worker.health()["error"] is None
 
 
-@pytest.mark.long
 def test_memory_stays_bounded_while_the_store_is_away_under_load(pipeline: Pipeline, proxy: StoreProxy) -> None:
     """160 MB of records arrive while nothing can be committed; a worker that took them in would grow by more."""
     limit = 4 * MIB

@@ -17,7 +17,7 @@ from fleetmeter_doubles.counted_usage import CountedUsage, apply_yaml, card_vers
 from fleetmeter_doubles.invoice_samples import card, cards
 from fleetmeter_local import RunningClickHouse
 
-pytestmark = pytest.mark.clickhouse
+pytestmark = [pytest.mark.clickhouse, pytest.mark.long]
 
 CARDS = cards(card())
 ACCOUNTS = [f"a{number}" for number in range(5)]

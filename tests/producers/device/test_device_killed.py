@@ -18,6 +18,8 @@ import pytest
 from fleetmeter_producers.device import DeviceReporter, DeviceTraits, LocalModel
 from fleetmeter_schemas import EventData
 
+pytestmark = pytest.mark.long
+
 KILLS: Final = int(os.environ.get("FLEETMETER_TEST_KILLS", "200"))
 THREADS: Final = 2
 TOKENS: Final = 3
