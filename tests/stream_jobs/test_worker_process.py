@@ -29,6 +29,7 @@ def make_pipeline(tmp_path: Path) -> Iterator[MakePipeline]:
         yield make
 
 
+@pytest.mark.long
 def test_end_to_end_with_duplicates_and_garbage_and_a_clean_end(
     kafka: RunningKafka, clickhouse: RunningClickHouse, make_pipeline: MakePipeline
 ) -> None:
@@ -68,6 +69,7 @@ def test_a_worker_can_end_by_itself_when_everything_is_counted(
     pipeline.check()
 
 
+@pytest.mark.long
 def test_kill_9_in_mid_stream_loses_and_doubles_nothing(
     kafka: RunningKafka, clickhouse: RunningClickHouse, make_pipeline: MakePipeline
 ) -> None:
