@@ -18,6 +18,7 @@ from random import Random
 from typing import Any, Final, Literal
 
 from confluent_kafka import KafkaException, Producer
+from fleetmeter_producers.kafka import ONE_AT_A_TIME, failure_of
 from fleetmeter_producers.settings import ClientSettings
 from fleetmeter_producers.simulator.planned import Record
 
@@ -26,13 +27,13 @@ from fleetmeter_chaos.story import Story
 
 Kind = Literal["steady", "careless", "restarting", "transactional"]
 KINDS: Final[tuple[Kind, ...]] = ("steady", "careless", "restarting", "transactional")
-_ANSWER_LIMIT_S: Final = 60.0
+_ANSWER_LIMIT_S: Final = 30.0
 _OPENING: Final = 0.15
 """The share of the records that comes before the faults begin."""
 
 
 class Fleet:
-    """The producers of one schedule. `start`, then `finish`: all that was to be sent is acknowledged."""
+    """The producers of one schedule. `start` them; when they have `finished`, what was to be sent is acknowledged."""
 
     def __init__(
         self, bootstrap: str, topic: str, cargo: Cargo, kinds: Sequence[Kind], seed: int, story: Story
@@ -63,15 +64,12 @@ class Fleet:
         for thread in self._threads:
             thread.start()
 
-    def finish(self, limit_s: float) -> None:
-        """Send the rest at once, and wait for the last acknowledgement."""
+    def finished(self) -> bool:
+        """Whether everything is acknowledged; from the first time that it is asked, the rest is sent at once."""
         self.hurry.set()
-        deadline = time.monotonic() + limit_s
-        for thread in self._threads:
-            thread.join(max(deadline - time.monotonic(), 0))
-        assert not any(thread.is_alive() for thread in self._threads), f"no acknowledgements for {limit_s} s"
         if self._errors:
             raise self._errors[0]
+        return not any(thread.is_alive() for thread in self._threads)
 
     def _run(self, kind: Kind, share: list[Record], seed: int) -> None:
         rng = Random(seed)
@@ -118,7 +116,11 @@ class Fleet:
             if number == abandon_at:
                 producer.purge()
                 break
-            self._produce(producer, record, lambda error, _, number=number: error or unknown.pop(number))
+            self._produce(
+                producer,
+                record,
+                lambda error, message, number=number: failure_of(error, message) or unknown.pop(number),
+            )
             self._pause(producer)
         deadline = time.monotonic() + _ANSWER_LIMIT_S
         while len(producer) and time.monotonic() < deadline:
@@ -176,7 +178,7 @@ class Fleet:
 
     def _transactional(self, share: list[Record], rng: Random) -> None:
         name = f"{self._topic}-{rng.getrandbits(32)}"
-        options = self._options(**{"transactional.id": name, "transaction.timeout.ms": 10_000})
+        options = self._options(**{"transactional.id": name, "transaction.timeout.ms": 10_000, **ONE_AT_A_TIME})
         producer: Producer | None = None
         for start in range(0, len(share), 20):
             batch, abort = share[start : start + 20], rng.random() < 0.4

@@ -32,6 +32,8 @@ from fleetmeter_chaos.workers import ForkClient
 
 LIMIT_S: Final = 60.0
 """For each phase after the faults; on a machine that is busy with other things a few seconds are usual."""
+_FLEET_LIMIT_S: Final = 3 * LIMIT_S
+"""More than a transactional producer waits for an end that librdkafka never reports, and then for its successor's."""
 _ASKED_EVERY_S: Final = 0.25
 """Asking whether the log is drained costs both engines more than it costs to wait."""
 _NEXT_MONTH: Final = "log committed over a month's end"
@@ -157,13 +159,17 @@ class Schedule:
         stage.run_until(lambda: time.monotonic() >= over_at, plan.span_s + LIMIT_S, "the faults are over")
         self._end_of("faults")
         stage.heal(LIMIT_S)
-        fleet.finish(LIMIT_S)
+        self._finish(fleet)
         self._end_of("healing")
         return self._drained(cargo, epoch=0)
 
     def _inject(self, step: Step) -> None:
         if not self.stage.healing():
             FAULTS[step.fault].inject(self.stage, **step.how)
+
+    def _finish(self, fleet: Fleet) -> None:
+        """Everything is acknowledged. A strike may still fall on a broker, and somebody has to start it again."""
+        self.stage.run_until(fleet.finished, _FLEET_LIMIT_S, "everything sent is acknowledged")
 
     def _another_log(self, cargo: Cargo) -> Chapter:
         """The topic again, with other events, and some of those that were counted before."""
@@ -173,7 +179,7 @@ class Schedule:
 
         def refill() -> None:
             fleet.start(0.0)
-            fleet.finish(LIMIT_S)
+            self._finish(fleet)
 
         recreate(stage, refill)
         self._reader.forget()
