@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from types import MappingProxyType
+from typing import Any, Final, Protocol
 
 from fleetmeter_producers.errors import ClientSettingsError
 
@@ -47,6 +48,24 @@ def connect(config: Mapping[str, Any]) -> KafkaProducer:
     except (KafkaException, TypeError, ValueError) as error:
         raise ClientSettingsError(f"librdkafka refuses the settings: {words_of(error)}") from error
     return producer
+
+
+ONE_AT_A_TIME: Final = MappingProxyType({"max.in.flight.requests.per.connection": 1})
+"""Options of a producer that reports none as delivered but what the broker has: see `failure_of`."""
+
+_UNCONFIRMED: Final = "no broker has confirmed the record: librdkafka infers from a later one that it has arrived"
+
+
+def failure_of(error: Any, message: Any) -> Any:
+    """What speaks against a record's having arrived, of a delivery report's (KafkaError or None, Message): a KafkaError
+    or a text; None if the broker has it.
+
+    librdkafka reports a batch that the broker has refused as delivered when the next one, which was on its way already,
+    is accepted: a broker would not have taken that out of order. But from a producer that it does not know yet it takes
+    any, so after a change of leaders the first batch is lost: confluentinc/confluent-kafka-go#921. Only the offset of a
+    record proves that there is one. To send what is there already does no harm: its id is counted once.
+    """
+    return _UNCONFIRMED if error is None and message.offset() is None else error
 
 
 def is_too_large(error: Any) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, Final, Generic, TypeVar
 
 from fleetmeter_producers.errors import UndeliveredError
-from fleetmeter_producers.kafka import Connect, connect, words_of
+from fleetmeter_producers.kafka import ONE_AT_A_TIME, Connect, connect, failure_of, words_of
 from fleetmeter_producers.settings import ClientSettings
 
 Progress = Callable[[int, int], None]
@@ -44,7 +44,7 @@ class RecordSender(Generic[Token]):
         self._bootstrap = bootstrap
         self._topic = topic
         self._on_acknowledged = on_acknowledged
-        self._producer = connect({**settings.librdkafka(bootstrap), "error_cb": self._on_error})
+        self._producer = connect({**settings.librdkafka(bootstrap), **ONE_AT_A_TIME, "error_cb": self._on_error})
         # A key's records go to one partition, whose reports come in the order of sending. A queue of tokens for each
         # key is several times cheaper than a callback of its own for each record.
         self._tokens: defaultdict[bytes, deque[Token]] = defaultdict(deque)
@@ -90,6 +90,7 @@ class RecordSender(Generic[Token]):
 
     def _on_delivery(self, error: Any, message: Any) -> None:
         token = self._tokens[message.key()].popleft()
+        error = failure_of(error, message)
         if error is None:
             self.acknowledged += 1
             self._on_acknowledged(token)

@@ -23,7 +23,7 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, Final
 
-from fleetmeter_producers.kafka import Connect, KafkaProducer, Watch, is_too_large, words_of
+from fleetmeter_producers.kafka import Connect, KafkaProducer, Watch, failure_of, is_too_large, words_of
 from fleetmeter_producers.outbox import Outbox
 from fleetmeter_producers.packing import Pack, Record, one_each
 
@@ -41,7 +41,7 @@ _WARN_EVERY_S: Final = 10.0
 
 
 _Report = tuple[tuple[int, ...], Any]
-"""Positions of the events in a record, and the error, or None: the broker has them."""
+"""Positions of the events in a record, and what `failure_of` says: None if the broker has them."""
 
 
 class Sender:
@@ -220,8 +220,8 @@ class Sender:
             self._outbox.acknowledge(some)
 
     def _delay(self, positions: tuple[int, ...], error: Any) -> None:
-        """The broker does not have these events; they are sent again, later. `error` is a KafkaError, or an exception
-        that carries one."""
+        """The broker does not have these events; they are sent again, later. `error` is a KafkaError, an exception that
+        carries one, or a text."""
         self._in_flight.difference_update(positions)
         self.failed_deliveries += len(positions)
         self.last_error = words_of(error)
@@ -267,6 +267,6 @@ class Sender:
             self._serve_reports(producer, _QUEUE_FULL_WAIT_S)
 
 
-def _note(reports: list[_Report], positions: tuple[int, ...], error: Any, _message: Any) -> None:
+def _note(reports: list[_Report], positions: tuple[int, ...], error: Any, message: Any) -> None:
     """What librdkafka calls for each record: as little as can be, for it holds the interpreter's lock each time."""
-    reports.append((positions, error))
+    reports.append((positions, failure_of(error, message)))

@@ -20,6 +20,7 @@ from fleetmeter_golden.canonical import KINDS, Export, read_export
 from fleetmeter_golden.formats import Format, in_format
 from fleetmeter_golden.recording import EVENT_LIMIT_BYTES, Sent, days_until, moved, read_input
 from fleetmeter_local import RunningClickHouse, RunningKafka
+from fleetmeter_producers.kafka import ONE_AT_A_TIME
 
 pytestmark = [pytest.mark.kafka, pytest.mark.clickhouse, pytest.mark.timeout(300)]
 
@@ -34,9 +35,8 @@ class GoldenRun:
         self.sent = 0
         self.days = days_until(datetime.now(UTC))
         self._records = iter(in_format(format_, _today(self.days)))
-        self._producer = Producer(
-            {"bootstrap.servers": pipeline.kafka.bootstrap, "enable.idempotence": True, "partitioner": "murmur2_random"}
-        )
+        options = {"enable.idempotence": True, **ONE_AT_A_TIME, "partitioner": "murmur2_random"}
+        self._producer = Producer({"bootstrap.servers": pipeline.kafka.bootstrap, **options})
 
     def send(self, count: int | None = None) -> int:
         """Send the next records, or all that are left; returns how many these were."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import orjson
 import pytest
-from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
+from fleetmeter_doubles.topic_reader import read_topic
 from fleetmeter_local import RunningKafka
 from fleetmeter_producers import ClientSettings, Pending, UndeliveredError, UsageClient
 from fleetmeter_producers.simulator import SimulationConfig, simulate, verify_oracle
@@ -23,19 +23,10 @@ GENERATION = GenerationV1(model="llada-8b-instruct", generation_mode="diffusion"
 
 def read_all(kafka: RunningKafka, topic: str) -> list[list[tuple[bytes, bytes | None, int]]]:
     """Key, value and append time in ms of every record, by partition."""
-    consumer = Consumer({"bootstrap.servers": kafka.bootstrap, "group.id": "reader", "enable.partition.eof": True})
-    consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in range(PARTITIONS)])
-    found: list[list[tuple[bytes, bytes | None, int]]] = [[] for _ in range(PARTITIONS)]
-    ended = 0
-    while ended < PARTITIONS:
-        message = consumer.poll(30)
-        assert message is not None, "the broker does not answer"
-        if message.error():
-            ended += 1
-        else:
-            found[message.partition()].append((message.key(), message.value(), message.timestamp()[1]))
-    consumer.close()
-    return found
+    return [
+        [(message.key(), message.value(), message.timestamp()[1]) for message in messages]
+        for messages in read_topic(kafka.bootstrap, topic, PARTITIONS)
+    ]
 
 
 def test_a_client_s_events_are_there_once_and_in_one_partition(

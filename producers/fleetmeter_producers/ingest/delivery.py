@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any, Final
 
 from fleetmeter_producers.errors import UndeliveredError
-from fleetmeter_producers.kafka import Connect, KafkaProducer, Watch, connect, words_of
+from fleetmeter_producers.kafka import Connect, KafkaProducer, Watch, connect, failure_of, words_of
 
 _logger = logging.getLogger(__name__)
 
@@ -150,7 +150,8 @@ class Delivery:
             self._useless = ""
         _drain(old)
 
-    def _on_report(self, receipt: Receipt, error: Any, _message: Any) -> None:
+    def _on_report(self, receipt: Receipt, error: Any, message: Any) -> None:
+        error = failure_of(error, message)
         if self._watch.is_stuck(error):
             self._useless = "delivers nothing any more"
         if error is None:

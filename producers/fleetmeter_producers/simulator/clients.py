@@ -16,7 +16,7 @@ from fleetmeter_schemas.events import EVENT_TYPES
 
 from fleetmeter_producers.client import UsageClient
 from fleetmeter_producers.errors import UndeliveredError
-from fleetmeter_producers.kafka import Connect
+from fleetmeter_producers.kafka import ONE_AT_A_TIME, Connect
 from fleetmeter_producers.settings import ClientSettings
 from fleetmeter_producers.simulator.planned import Items, Planned, Record
 
@@ -30,8 +30,9 @@ class Clients:
     """Clients of some sources. Ids and times are the simulator's own, so that its seed decides about every byte."""
 
     def __init__(self, bootstrap: str, topic: str, settings: ClientSettings, spool_dir: Path, connect: Connect) -> None:
-        # Whoever waits loses nothing: a simulation has time.
+        # Whoever waits loses nothing, and one record batch at a time arrives just once: a simulation has time.
         given = {"outbox": "spool", "spool_dir": spool_dir, "when_full": "block", "when_full_wait_s": 600.0}
+        given["kafka"] = {**settings.kafka, **ONE_AT_A_TIME}
         self._settings = settings.model_copy(update={**given, "batch": "none"})
         self._bootstrap, self._topic, self._connect = bootstrap, topic, connect
         self._by_kind: dict[str, tuple[str, UsageClient]] = {}
@@ -60,7 +61,7 @@ class Clients:
         """
         for _, client in self._by_kind.values():
             left, stats = client.close(timeout_s), client.stats()
-            if left.events or stats.failed_deliveries:
+            if left.events or stats.failed_deliveries or stats.delivered != stats.emitted:
                 raise UndeliveredError(
                     f"{self._bootstrap} acknowledged {stats.delivered} of {stats.emitted} events of {client.source} "
                     f"for {self._topic}, and refused {stats.failed_deliveries} at first: {stats.last_error}. How often "

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from confluent_kafka import KafkaException, Producer
+from fleetmeter_producers.kafka import ONE_AT_A_TIME, failure_of
 from fleetmeter_producers.settings import ClientSettings
 
 from fleetmeter_jobs.cli.exits import CommandError
@@ -58,11 +59,11 @@ def resend(settings: Settings, parcels: Sequence[Parcel]) -> list[Parcel]:
     access = settings.kafka_access
     client = ClientSettings(delivery_timeout_s=DELIVERY_TIMEOUT_S, kafka=access.librdkafka_security())
     config = client.librdkafka(access.bootstrap)
-    producer = Producer({**config, "message.max.bytes": settings.record_limit_bytes, "log_level": 2})
+    producer = Producer({**config, **ONE_AT_A_TIME, "message.max.bytes": settings.record_limit_bytes, "log_level": 2})
     acknowledged: list[Parcel] = []
 
     def remember(parcel: Parcel) -> Any:
-        return lambda error, _message: acknowledged.append(parcel) if error is None else None
+        return lambda error, message: acknowledged.append(parcel) if failure_of(error, message) is None else None
 
     with progress() as display:
         task = display.add_task("Sending", total=len(parcels), detail="")

@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from fleetmeter_doubles.kafka_broker import FakeKafkaError
+from fleetmeter_doubles.kafka_broker import FakeKafkaError, FakeMessage
 
 Report = Callable[[Any, Any], None]
 
@@ -50,7 +50,8 @@ class FileProducer:
                 arrived = False
             served += 1
             known = arrived and self._random.random() >= self._unsure
-            report(None if known else FakeKafkaError("timed out"), None)
+            answer = (None, 0) if known else (FakeKafkaError("timed out"), None)
+            report(answer[0], FakeMessage(("", b"", value), answer[1]))
         return served
 
     def purge(self, in_queue: bool = True, in_flight: bool = True) -> None:

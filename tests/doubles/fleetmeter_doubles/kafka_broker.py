@@ -45,18 +45,24 @@ class FakeKafkaException(Exception):
 class FakeMessage:
     """As confluent_kafka.Message, as far as it is used."""
 
-    def __init__(self, record: tuple[str, bytes, bytes | None]) -> None:
+    def __init__(self, record: tuple[str, bytes, bytes | None], offset: int | None) -> None:
         self._record = record
+        self._offset = offset
 
     def key(self) -> bytes:
         """The record's key."""
         return self._record[1]
 
+    def offset(self) -> int | None:
+        """Where the broker has put the record, if it has told."""
+        return self._offset
+
 
 class FakeBroker:
     """Holds the log. `connect` is what producers are given.
 
-    `away`: nothing is answered. `refusals`: the errors of the next records, in turn (None accepts one).
+    `away`: nothing is answered. `refusals`: the errors of the next records, in turn (None accepts one). `inferred`: so
+    many of the next records are refused, too, but librdkafka takes them for delivered.
     `keeps_refused`: a refused record is in the log nevertheless, as after a lost acknowledgement.
     """
 
@@ -64,6 +70,7 @@ class FakeBroker:
         self.log: list[tuple[str, bytes, bytes | None]] = []
         self.configs: list[dict[str, Any]] = []
         self.refusals: deque[str | None] = deque()
+        self.inferred = 0
         self.keeps_refused = False
         self.queue_limit = queue_limit
         self.record_limit_bytes = 1_000_000
@@ -103,14 +110,17 @@ class FakeBroker:
                 assert time.monotonic() < deadline, f"not in time; the log has {len(self.log)} records"
                 self.changed.wait(0.01)
 
-    def answer(self, record: tuple[str, bytes, bytes | None]) -> FakeKafkaError | None:
-        """What becomes of a record."""
+    def answer(self, record: tuple[str, bytes, bytes | None]) -> tuple[FakeKafkaError | None, int | None]:
+        """What librdkafka hears, or thinks, of a record: (error, offset)."""
+        if self.inferred:
+            self.inferred -= 1
+            return None, None
         refusal = self.refusals.popleft() if self.refusals else None
         with self.changed:
             if refusal is None or self.keeps_refused:
                 self.log.append(record)
             self.changed.notify_all()
-        return None if refusal is None else FakeKafkaError(refusal)
+        return (None, len(self.log) - 1) if refusal is None else (FakeKafkaError(refusal), None)
 
 
 class FakeProducer:
@@ -144,16 +154,18 @@ class FakeProducer:
         reports = 0
         while self._queue and (self._purged or not (self._broker.away or self._is_broken())):
             record, report, queued_at = self._queue[0]
+            error: FakeKafkaError | None
+            offset = None
             if self._purged:
-                error: FakeKafkaError | None = FakeKafkaError("purged")
+                error = FakeKafkaError("purged")
             elif self._number not in self._broker.stuck:
-                error = self._broker.answer(record)
+                error, offset = self._broker.answer(record)
             elif time.monotonic() - queued_at > self._timeout_s:
                 error = FakeKafkaError("Local: Message timed out", code=-192)
             else:
                 break
             self._queue.popleft()
-            report(error, FakeMessage(record))
+            report(error, FakeMessage(record, offset))
             reports += 1
         self._purged = False
         if not reports and timeout > 0:

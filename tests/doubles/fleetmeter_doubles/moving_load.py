@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Self
 
 from confluent_kafka import Consumer, Producer, TopicPartition
+from fleetmeter_producers.kafka import ONE_AT_A_TIME
 
 from fleetmeter_doubles.worker_processes import Pipeline
 
@@ -100,6 +101,7 @@ def _producer(pipeline: Pipeline, refresh_s: float) -> Producer:
             "partitioner": "murmur2_random",
             "linger.ms": 5,
             "enable.idempotence": True,
+            **ONE_AT_A_TIME,
             "topic.metadata.refresh.interval.ms": int(refresh_s * 1000),
         }
     )

@@ -9,6 +9,7 @@ from collections.abc import Collection
 from typing import Self
 
 from confluent_kafka import Producer
+from fleetmeter_producers.kafka import ONE_AT_A_TIME
 
 from fleetmeter_doubles.worker_processes import Pipeline, event_bytes
 
@@ -54,7 +55,8 @@ class SteadyLoad(_Thread):
 
     def work(self) -> None:
         pipeline = self._pipeline
-        producer = Producer({"bootstrap.servers": pipeline.kafka.bootstrap, "linger.ms": 5, "enable.idempotence": True})
+        options = {"bootstrap.servers": pipeline.kafka.bootstrap, "linger.ms": 5, "enable.idempotence": True}
+        producer = Producer({**options, **ONE_AT_A_TIME})
         began, sent = time.monotonic(), 0
         while not self.over.wait(_STEP_S):
             while sent < (time.monotonic() - began) * self._events_per_s:

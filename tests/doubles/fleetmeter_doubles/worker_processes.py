@@ -19,6 +19,7 @@ import clickhouse_connect
 from clickhouse_connect.driver.client import Client
 from confluent_kafka import Consumer, Producer, TopicPartition
 from fleetmeter_local import RunningClickHouse, RunningKafka
+from fleetmeter_producers.kafka import ONE_AT_A_TIME
 
 from fleetmeter_doubles.new_topics import create_topic
 from fleetmeter_doubles.schema_copies import copy_schema
@@ -130,7 +131,7 @@ class Pipeline:
         """`count` new events; with `again` each is sent twice and every tenth is followed by garbage. `padding` bytes
         in each make the records large."""
         config = {"bootstrap.servers": self.kafka.bootstrap, "linger.ms": 5, "enable.idempotence": True}
-        producer = Producer(config | ({"compression.type": "lz4"} if padding else {}))
+        producer = Producer({**config, **ONE_AT_A_TIME} | ({"compression.type": "lz4"} if padding else {}))
         for _ in range(count):
             number = len(self.sent)
             account, tokens = f"account-{number % 7}", number % 1000

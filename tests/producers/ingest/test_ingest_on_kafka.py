@@ -8,10 +8,10 @@ from pathlib import Path
 
 import orjson
 import pytest
-from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 from fleetmeter_doubles.ingest_events import make_event, text_of
 from fleetmeter_doubles.ingest_process import Senders, ingest_process
 from fleetmeter_doubles.ingest_server import until
+from fleetmeter_doubles.topic_reader import read_topic
 from fleetmeter_local import RunningKafka
 from fleetmeter_producers.ingest.tokens import TokenFile
 
@@ -23,20 +23,10 @@ MakeTopic = Callable[..., str]
 
 def ids_in(kafka: RunningKafka, topic: str) -> list[set[str]]:
     """The ids of the events of each partition."""
-    consumer = Consumer({"bootstrap.servers": kafka.bootstrap, "group.id": "reader", "enable.partition.eof": True})
-    consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in range(PARTITIONS)])
-    found: list[set[str]] = [set() for _ in range(PARTITIONS)]
-    ended = 0
-    while ended < PARTITIONS:
-        message = consumer.poll(30)
-        assert message is not None, "the broker does not answer"
-        if message.error():
-            ended += 1
-        else:
-            lines = (message.value() or b"").split(b"\n")
-            found[message.partition()].update(orjson.loads(line)["id"] for line in lines)
-    consumer.close()
-    return found
+    return [
+        {orjson.loads(line)["id"] for message in messages for line in message.value().split(b"\n")}
+        for messages in read_topic(kafka.bootstrap, topic, PARTITIONS)
+    ]
 
 
 def batch(number: int) -> tuple[bytes, list[str]]:
