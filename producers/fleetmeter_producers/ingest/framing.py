@@ -14,6 +14,7 @@ from typing import Final
 from urllib.parse import unquote_to_bytes
 
 import orjson
+from fleetmeter_schemas.decoding import decode_json
 from fleetmeter_schemas.reasons import Reason
 
 from fleetmeter_producers.ingest.array import BLANKS, broken, elements_of, in_one_line
@@ -84,7 +85,7 @@ def events_of(body: bytes, format_: Format, headers: Iterable[tuple[str, str]] =
 def _structured(body: bytes, headers: Iterable[tuple[str, str]]) -> bytes:
     """One event in binary mode as structured JSON: attributes from the headers, `data` exactly as it was sent."""
     try:
-        orjson.loads(body)
+        decode_json(body)
     except orjson.JSONDecodeError as error:
         # Spliced in, it could add attributes of its own.
         raise broken(Reason.NOT_JSON, f"the data is not one JSON value: {error}") from error

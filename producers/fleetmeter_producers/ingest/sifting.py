@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any, Final
 
-import orjson
+from fleetmeter_schemas.decoding import decode_json
 
 from fleetmeter_producers.ingest.judging import Refusal, sentence_of
 from fleetmeter_producers.ingest.tokens import Scope
@@ -88,11 +87,7 @@ def parties_of(text: bytes) -> tuple[str, str]:
     """Source and account of a valid event."""
     if head := _PLAIN_HEAD.match(text):
         return head[1].decode(), head[2].decode()
-    try:
-        event = orjson.loads(text)
-    except orjson.JSONDecodeError:
-        # It refuses more than the contract does: a number beyond a double's range in a field that nobody knows.
-        event = json.loads(text)
+    event = decode_json(text)
     return event["source"], event["subject"]
 
 

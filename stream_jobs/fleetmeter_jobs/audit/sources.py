@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 
 import orjson
 import pyarrow as pa
+from fleetmeter_schemas.decoding import decode_json
 
 from fleetmeter_jobs.ledger.growth_moves import Move, counted_copies
 
@@ -116,11 +117,11 @@ def identities_in(value: bytes | None) -> Iterator[tuple[str, str]]:
         yield from _arrow_identities(value)
         return
     try:
-        whole = orjson.loads(value)
+        whole = decode_json(value)
     except orjson.JSONDecodeError:
         for line in value.splitlines():
             try:
-                yield from _of(orjson.loads(line))
+                yield from _of(decode_json(line))
             except orjson.JSONDecodeError:
                 continue
         return

@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 from fleetmeter_schemas import EventRejected, parse_event
+from fleetmeter_schemas.decoding import decode_json
 
 from fleetmeter_jobs.cli.exits import CommandError
 from fleetmeter_jobs.settings import Settings
@@ -81,7 +82,7 @@ def check_sendable(payload: bytes, settings: Settings, now_us: int) -> str:
         if len(payload) > limit:
             raise StillRefusedError(f"it has {len(payload)} bytes; at most {limit} are allowed ({name}_limit_bytes)")
     try:
-        event = parse_event(orjson.loads(payload))
+        event = parse_event(decode_json(payload))
     except orjson.JSONDecodeError as error:
         raise StillRefusedError(f"it is not valid JSON: {error}") from error
     except EventRejected as rejected:
@@ -109,7 +110,7 @@ def _set(event: dict[str, Any], change: Change) -> None:
 
 def _object(payload: bytes) -> Mapping[str, Any]:
     try:
-        value = orjson.loads(payload)
+        value = decode_json(payload)
     except orjson.JSONDecodeError:
         return {}
     return value if isinstance(value, dict) else {}

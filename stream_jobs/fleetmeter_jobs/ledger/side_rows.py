@@ -11,6 +11,7 @@ from typing import Any, Final
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
+from fleetmeter_schemas.decoding import decode_json
 from fleetmeter_schemas.events import EVENT_TYPES, EventData
 from fleetmeter_schemas.explain import explain
 from fleetmeter_schemas.fields import Kind, field_table
@@ -85,7 +86,7 @@ def fact_rows(partition: PartitionId, facts: Iterable[Fact], *, label_keys: Coll
     """Rows of facts, estimates and adjustments. Of labels only those with an allowed key are kept."""
     rows: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for fact in facts:
-        event = orjson.loads(fact.event_json)
+        event = decode_json(fact.event_json)
         model = EVENT_TYPES[event["type"]]
         rows[fact_table(model, event["data"]).name].append(
             {

@@ -12,6 +12,7 @@ import re
 from collections.abc import Sequence
 
 import orjson
+from fleetmeter_schemas.decoding import decode_json
 
 Headers = Sequence[tuple[str, bytes | None]]
 
@@ -56,7 +57,7 @@ def _string(raw: bytes | None) -> bytes:
 
 def _is_json(value: bytes) -> bool:
     try:
-        orjson.loads(value)
+        decode_json(value)
     except orjson.JSONDecodeError:
         return False
     return True

@@ -98,6 +98,15 @@ def test_facts(clickhouse_store: ClickHouseStore) -> None:
     assert labelled["labels"] == '{"app":"x","team":"é"}'
 
 
+@pytest.mark.parametrize("number", ["1e400", "-" + "9" * 5_000])
+def test_a_number_that_no_double_holds_in_an_unknown_field_stops_no_commit(number: str) -> None:
+    text = event("outcome", {"name": "resolved", "quantity": 2, "future": 0}).replace(
+        b'"future": 0', b'"future": ' + number.encode()
+    )
+    (rows,) = fact_rows(PARTITION, [Fact(5, 0, text)], label_keys=())
+    assert rows.rows.to_pylist()[0]["quantity"] == 2
+
+
 @pytest.mark.clickhouse
 def test_adjustments_and_estimates_have_tables_of_their_own(clickhouse_store: ClickHouseStore) -> None:
     facts = [
