@@ -10,7 +10,7 @@ from fleetmeter_billing.rates.buckets import Bucket, Sorter
 from fleetmeter_billing.rates.lines import LineKind, TierCharge
 from fleetmeter_billing.rates.meter import Meter
 from fleetmeter_billing.rates.price import Price
-from fleetmeter_billing.rates.tiers import ONE, ZERO, Step
+from fleetmeter_billing.rates.tiers import ZERO, Step, shortened
 from fleetmeter_billing.rates.usage import Group, MeteredUsage, Segment
 
 
@@ -81,11 +81,11 @@ class Charging:
         """The free units of this segment."""
         return self.prorated(self.prepared.included, self.price.proration.included)
 
-    def tier_share(self) -> Decimal:
-        """What the bounds of tiers are multiplied by; ONE itself if they stay as they are."""
+    def in_segment(self, steps: Sequence[Step]) -> Sequence[Step]:
+        """The steps with the bounds that hold in this segment: those for its days, if the price says so."""
         if self.price.proration.tiers == "none" or self.whole:
-            return ONE
-        return Decimal(self.segment.days) / self.segment.period_days
+            return steps
+        return shortened(steps, self.segment.days, self.segment.period_days)
 
     def chargeable(self, quantity: Decimal) -> Decimal:
         """The quantity as it is charged: below zero only where the price credits that."""

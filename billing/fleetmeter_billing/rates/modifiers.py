@@ -12,7 +12,7 @@ from fleetmeter_billing.rates.drafts import Charging, Draft
 from fleetmeter_billing.rates.lines import LineKind
 from fleetmeter_billing.rates.money import round_amount
 from fleetmeter_billing.rates.tiers import ZERO
-from fleetmeter_billing.rates.usage import Discount
+from fleetmeter_billing.rates.usage import Discount, Segment
 from fleetmeter_billing.rates.wording import show
 
 MINIMUM = "minimum"
@@ -25,8 +25,13 @@ DISCOUNT = "discount:"
 class Remainders:
     """How much of each fixed discount is left, while the prices of a segment are gone through in order."""
 
-    def __init__(self, charging_share: Decimal, discounts: tuple[Discount, ...]) -> None:
-        self._left = {one.name: (one.amount or ZERO) * charging_share for one in discounts if one.percent is None}
+    def __init__(self, segment: Segment) -> None:
+        # Multiplied first, so that half a cent stays half a cent.
+        self._left = {
+            one.name: (one.amount or ZERO) * segment.days / segment.period_days
+            for one in segment.discounts
+            if one.percent is None
+        }
 
     def take(self, name: str, most: Decimal) -> Decimal:
         """Takes as much as is left, at most `most` (from 0)."""

@@ -53,7 +53,7 @@ def rate_segment(card: PublishedCard, segment: Segment, usage: Sequence[MeteredU
 def _rate(card: PublishedCard, segment: Segment, usage: Mapping[str, Sequence[MeteredUsage]]) -> list[RatedLine]:
     trial_percent, prices = _prepare(_Same(card.card), segment.plan)
     currency = card.card.currency
-    remainders = Remainders(Decimal(segment.days) / segment.period_days, segment.discounts)
+    remainders = Remainders(segment)
     lines: list[RatedLine] = []
     for prepared in prices:
         price = prepared.price

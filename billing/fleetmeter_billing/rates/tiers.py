@@ -46,12 +46,14 @@ def percent_steps(tiers: Iterable[PercentTier]) -> tuple[Step, ...]:
     )
 
 
-def shortened(steps: Sequence[Step], share: Decimal) -> tuple[Step, ...]:
-    """The steps with bounds for a part of a period."""
-    return tuple(
-        step if step.up_to is None else Step(CONTEXT.multiply(step.up_to, share), step.shown, step.each, step.flat)
+def shortened(steps: Sequence[Step], days: int, period_days: int) -> tuple[Step, ...]:
+    """The steps with bounds for so many days of a period."""
+    # Multiplied first: a third of 300 is 100, and whoever used 100 has not gone beyond it.
+    bounds = (
+        None if step.up_to is None else CONTEXT.divide(CONTEXT.multiply(step.up_to, days), period_days)
         for step in steps
     )
+    return tuple(Step(bound, step.shown, step.each, step.flat) for bound, step in zip(bounds, steps, strict=True))
 
 
 def graduated(

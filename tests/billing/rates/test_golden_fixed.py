@@ -128,6 +128,19 @@ def test_what_a_part_of_a_period_shortens(amounts: Amounts) -> None:
     assert amounts(price + "  proration: none\n", {"total": 1700}, **HALF) == ["1400.00"]
 
 
+def test_a_bound_for_a_third_of_the_month_holds_its_last_unit(amounts: Amounts) -> None:
+    price = """
+    p:
+      label: Output
+      meter: total
+      proration: {tiers: days}
+      model: {type: volume, tiers: [{up_to: 300, amount: 1}, {amount: 2, flat: 50}]}
+    """
+    # 300 x 10 / 30 = 100, although a third has no end: 100 x 1; and 101 x 2 + 50
+    assert amounts(price, {"total": 100}, days=10) == ["100.00"]
+    assert amounts(price, {"total": 101}, days=10) == ["252.00"]
+
+
 def test_a_month_in_two_segments_makes_one_month(rate: Rate) -> None:
     # 100 x 7/30 = 23.333 -> 23.33 and 100 x 23/30 = 76.667 -> 76.67
     price = "p: {label: Platform, model: {type: flat, amount: 100}}"

@@ -92,6 +92,13 @@ def test_a_fixed_discount_is_spent_once_over_all_prices(rate: Rate) -> None:
     assert [str(line.amount) for line in rate(prices, {}, discounts=(only_b,))] == ["2.00", "5.00", "-3.00"]
 
 
+def test_a_fixed_discount_for_some_days_is_rounded_once(rate: Rate) -> None:
+    fixed = Discount("goodwill", "Goodwill", amount=Decimal("0.14"))
+    # 0.14 x 5 / 28 = 0.025, exactly half a cent more than 0.02, although 5 / 28 has no end
+    lines = rate(price(), {"total": 100}, discounts=(fixed,), days=5, period_days=28)
+    assert [amount for _, _, amount in shown(lines)] == ["1.00", "-0.03"]
+
+
 @pytest.mark.parametrize(
     ("percent", "expected"), [("100", ["12.34", "-12.34"]), ("50", ["12.34", "-6.17"]), ("0", ["12.34"])]
 )

@@ -9,7 +9,7 @@ from fleetmeter_billing.rates.charges.quantity import before_tiers
 from fleetmeter_billing.rates.drafts import Charging, Draft, portions, taken
 from fleetmeter_billing.rates.iteration_cap import IterationCap
 from fleetmeter_billing.rates.price_models import Bundle, Hybrid
-from fleetmeter_billing.rates.tiers import ONE, ZERO, Step, graduated, shortened, tiered
+from fleetmeter_billing.rates.tiers import ZERO, Step, graduated, tiered
 from fleetmeter_billing.rates.usage import MeteredUsage
 from fleetmeter_billing.rates.wording import of_group, show, tier_sentences, units
 
@@ -109,9 +109,8 @@ def bundle(charging: Charging) -> list[Draft]:
     free = taken(total, charging.allowance())
     if free:
         sentences.append(f"{units(free, price.unit)} are included in the plan")
-    share = charging.tier_share()
-    steps = charging.prepared.steps if share is ONE else shortened(charging.prepared.steps, share)
     charged = charging.chargeable(total - free)
+    steps = charging.in_segment(charging.prepared.steps)
     tiers, exact = tiered(model, steps, charged, currency, whole=model.mode == "volume")
     if not total and not exact:
         return []

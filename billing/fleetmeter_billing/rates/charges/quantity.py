@@ -9,7 +9,7 @@ from fleetmeter_billing.rates.buckets import BASE
 from fleetmeter_billing.rates.drafts import Charging, Draft, Portion, portions, taken
 from fleetmeter_billing.rates.lines import TierCharge
 from fleetmeter_billing.rates.price_models import Graduated, Outcome, Package, Unit, Volume
-from fleetmeter_billing.rates.tiers import ONE, ZERO, Charges, Step, graduated, package, shortened, tiered
+from fleetmeter_billing.rates.tiers import ZERO, Charges, Step, graduated, package, tiered
 from fleetmeter_billing.rates.wording import of_group, show, tier_sentences, units
 
 
@@ -46,9 +46,9 @@ def walk(model: object, steps: Sequence[Step], quantity: Decimal, charging: Char
     if isinstance(model, Unit):
         return graduated(steps, quantity)
     if isinstance(model, Graduated | Volume):
-        if (share := charging.tier_share()) is not ONE:
-            steps = shortened(steps, share)
-        return tiered(model, steps, quantity, charging.prepared.currency, whole=isinstance(model, Volume))
+        return tiered(
+            model, charging.in_segment(steps), quantity, charging.prepared.currency, whole=isinstance(model, Volume)
+        )
     raise TypeError(f"{type(model).__name__} prices no quantity")
 
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 from fleetmeter_billing.rates.card_rules import UPSTREAM_COST
 from fleetmeter_billing.rates.drafts import Charging, Draft, portions
 from fleetmeter_billing.rates.money import exponent
-from fleetmeter_billing.rates.tiers import ONE, graduated, shortened
+from fleetmeter_billing.rates.tiers import graduated
 from fleetmeter_billing.rates.wording import of_group, show
 
 _NANO = -9
@@ -19,8 +19,7 @@ def percentage(charging: Charging) -> list[Draft]:
     currency = prepared.currency
     cost = prepared.meter is not None and prepared.meter.measure == UPSTREAM_COST
     shift = _NANO if cost else -exponent(currency)
-    share = charging.tier_share()
-    steps = prepared.steps if share is ONE else shortened(prepared.steps, share)
+    steps = charging.in_segment(prepared.steps)
     drafts = []
     for portion in portions(charging, lambda weighed: weighed.scaleb(shift)):
         bucket = portion.bucket
