@@ -7,10 +7,11 @@ fractional quantity belongs to the next tier. Amounts are per unit, or per `per`
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 from decimal import Decimal
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from fleetmeter_billing.rates.broken_rules import Amount, Filter, Name, Number, Percent, Positive, broken
 from fleetmeter_billing.rates.iteration_cap import IterationCap
@@ -232,12 +233,21 @@ class ExchangeRate(CardPart):
     Rates with the same `when` follow one another by date; of several that match, the one that stands first wins.
     """
 
-    since: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$", description="First day, such as 2026-11-01.")]
+    since: Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$", description="First day, such as 2026-11-01.")]
     credits: Amount
     per: Annotated[int, Field(gt=0)] = 1
     when: Annotated[
         Filter, Field(default_factory=dict, description="Values of dimensions; leave it out for all the rest.")
     ]
+
+    @field_validator("since")
+    @classmethod
+    def _is_a_day(cls, since: str) -> str:
+        try:
+            date.fromisoformat(since)
+        except ValueError as error:
+            raise broken("no_such_day", f"there is no {since}: {error}") from error
+        return since
 
 
 class Credits(CardPart):

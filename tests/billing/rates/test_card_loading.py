@@ -88,6 +88,7 @@ def price(text: str) -> str:
 
 
 UNIT = "model: {type: unit, amount: 1}"
+NO_LEAP_YEAR = "[{since: 2026-11-01, credits: 1}, {since: 2027-02-29, credits: 2}]"
 CAP = "cap: {by: steps_band, requests: asked, per_request: {20-30: 25}}"
 HYBRID = f"model: {{type: hybrid, amount: 1, iterations: {{meter: asked, amount: 1, {CAP}}}}}"
 
@@ -107,6 +108,11 @@ HYBRID = f"model: {{type: hybrid, amount: 1, iterations: {{meter: asked, amount:
         ("meter: out, model: {type: outcome, amounts: {a: 1}}", "meter", "outcome_meter"),
         ("meter: out, model: {type: matrix_units, amount: 1, gflop_per_unit: 1}", "meter", "matrix_measure"),
         ("meter: out, model: {type: credits, rates: [{since: 2026-11-01, credits: 1}]}", "model", "credits_missing"),
+        (
+            f"meter: out, model: {{type: credits, rates: {NO_LEAP_YEAR}}}",
+            "model.rates[1].since",
+            "no_such_day",
+        ),
         ("meter: out, model: {type: seat}", "model", "one_amount"),
         ("included: 5, model: {type: flat, amount: 1}", "included", "not_for_model"),
         ("meter: out, per: 1000, model: {type: package, size: 5, amount: 1}", "per", "not_for_model"),

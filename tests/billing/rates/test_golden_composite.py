@@ -127,6 +127,15 @@ def test_credits_at_the_rate_of_the_day(rate: Rate, day: int, amount: str) -> No
     assert line.quantity == Decimal(amount) * 100
 
 
+def test_a_newer_rate_follows_one_that_names_its_values_in_another_order(amounts: Amounts) -> None:
+    first, newer = "{generation_mode: [diffusion, hybrid]}", "{generation_mode: [hybrid, diffusion]}"
+    price = CREDITS.replace("when: {generation_mode: diffusion}", f"when: {first}", 1)
+    price = price.replace("when: {generation_mode: diffusion}", f"when: {newer}")
+    used = [("tokens", {"generation_mode": "hybrid", "context_band": "", "model": ""}, 20_000)]
+    # 20 x 3 = 60 credits x 0.01
+    assert amounts(price, used, more="credits: {amount: 0.01}", first_day=date(2026, 11, 16)) == ["0.60"]
+
+
 def test_credits_included(amounts: Amounts) -> None:
     used = [("tokens", {"generation_mode": "hybrid", "context_band": "", "model": ""}, 20_000)]
     # 100 credits, 30 included: 70 x 0.01

@@ -76,7 +76,7 @@ def rates_on(model: Credits, day: str) -> list[ExchangeRate]:
     stands in the card."""
     newest: dict[tuple[tuple[str, tuple[str, ...]], ...], ExchangeRate | None] = {}
     for rate in model.rates:
-        key = tuple(sorted(rate.when.items()))
+        key = tuple(sorted((name, tuple(sorted(values))) for name, values in rate.when.items()))
         before = newest.setdefault(key, None)
         if rate.since <= day and (before is None or before.since <= rate.since):
             newest[key] = rate
