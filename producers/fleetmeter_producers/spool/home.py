@@ -124,7 +124,8 @@ class Home:
         if self._taken:
             (number, offset), (ordinal, _) = next(iter(self._taken.items()))
             return Mark(number, offset, ordinal)
-        segment = self.unread()
+        # What is appended next is not acknowledged: as long as a segment is open, the mark goes no further than its end.
+        segment = self.unread() or self.active
         if segment is None:
             return Mark(self._next_number, 0, 0)
         return Mark(segment.number, segment.read_offset, segment.read_entries)

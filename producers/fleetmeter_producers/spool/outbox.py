@@ -15,7 +15,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -48,8 +48,10 @@ class SpoolOutbox:
         segment_bytes: int,
         reserve_bytes: int,
         sync: bool = False,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._folder = source_folder
+        self._clock = clock
         self._limit_bytes, self._segment_bytes, self._reserve_bytes = limit_bytes, segment_bytes, reserve_bytes
         self._sync = DiskSync() if sync else None
         self._lock = threading.Lock()
@@ -64,7 +66,7 @@ class SpoolOutbox:
         self._bytes = 0  # of events that were not acknowledged
         self._own_bytes = 0  # of this process's files
         self._woken = False
-        self._adopt_at = self._mark_at = 0.0
+        self._adopt_at = self._mark_at = float("-inf")
         self._closed = False
         self.trouble: str | None = None
         """Why the last event could not be written, if it was not for lack of room."""
@@ -276,7 +278,7 @@ class SpoolOutbox:
             empty = not own and not home.segments
             if empty:
                 self._homes.drop(home)
-                self._adopt_at = 0.0  # there may be more of them
+                self._adopt_at = float("-inf")  # there may be more of them
             self._drain.notify_all()
         self._delete(segment)
         if empty:
@@ -300,7 +302,7 @@ class SpoolOutbox:
     # --- housekeeping, by whoever takes ---
 
     def _keep_house(self) -> None:
-        now = time.monotonic()
+        now = self._clock()
         if now >= self._adopt_at:
             self._adopt_at = now + _ADOPT_EVERY_S
             for home in self._homes.find_orphans():

@@ -1,6 +1,7 @@
 """The outbox on disk: its contract under any order of calls and crashes, its limits, and who sends what dead processes
 left."""
 
+import itertools
 import os
 import shutil
 import tempfile
@@ -89,6 +90,17 @@ def test_closing_leaves_what_is_not_acknowledged_and_spares_most_resends(tmp_pat
     first.close()
     second = open_spool(tmp_path)
     assert [value for _, value in second.take(999, 0)] == [b"%03d" % number for number in range(250, 300)]
+
+
+def test_what_follows_a_mark_in_the_same_file_is_sent_after_a_crash(tmp_path: Path) -> None:
+    seconds = itertools.count()
+    first = open_spool(tmp_path, clock=lambda: float(next(seconds)))
+    first.append(b"arrived", 0)
+    first.acknowledge([position for position, _ in first.take(9, 0)])
+    assert first.take(9, 0) == [], "a second later, the mark says that all has arrived"
+    first.append(b"accepted", 0)
+    crash(first)
+    assert [value for _, value in open_spool(tmp_path).take(9, 0)] == [b"accepted"]
 
 
 def test_files_go_while_the_client_lives(tmp_path: Path) -> None:
@@ -216,11 +228,15 @@ class SpoolMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp())
-        self.outbox = open_spool(self.folder, segment_bytes=300)
+        self.now_s = 0.0
+        self.outbox = self.opened()
         self.owed: Counter[bytes] = Counter()
         self.arrived: Counter[bytes] = Counter()
         self.taken: dict[int, bytes] = {}
         self.number = 0
+
+    def opened(self) -> SpoolOutbox:
+        return open_spool(self.folder, segment_bytes=300, clock=lambda: self.now_s)
 
     def teardown(self) -> None:
         while entries := self.outbox.take(5, 0):
@@ -248,8 +264,9 @@ class SpoolMachine(RuleBasedStateMachine):
         assert self.outbox.append(value, 0)
         self.owed[value] += 1
 
-    @rule(most=st.integers(1, 5))
-    def take(self, most: int) -> None:
+    @rule(most=st.integers(1, 5), passed_s=st.sampled_from((0.0, 1.0, 30.0)))
+    def take(self, most: int, passed_s: float) -> None:
+        self.now_s += passed_s  # marks are written, and orphans looked for, now and then
         for position, value in self.outbox.take(most, 0):
             assert position not in self.taken
             self.taken[position] = value
@@ -275,7 +292,7 @@ class SpoolMachine(RuleBasedStateMachine):
         else:
             crash(self.outbox)
         self.taken.clear()
-        self.outbox = open_spool(self.folder, segment_bytes=300)
+        self.outbox = self.opened()
 
     @invariant()
     def pending_covers_what_is_owed(self) -> None:
