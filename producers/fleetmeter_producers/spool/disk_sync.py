@@ -14,21 +14,22 @@ class DiskSync:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._synced = (0, 0)
+        self._synced: dict[Segment, int] = {}  # up to where; not only of the newest: its threads may be the first here
 
     def wait(self, segment: Segment, end: int) -> None:
         """Returns when the disk has the segment up to `end`. Raises OSError if the disk refuses."""
         with self._lock:
             # What was deleted meanwhile is with the broker.
-            if self._synced >= (segment.number, end) or segment.fd < 0:
+            if self._synced.get(segment, 0) >= end or segment.fd < 0:
                 return
-            now = (segment.number, segment.end)  # what others have appended meanwhile is synced with it
+            now = segment.end  # what others have appended meanwhile is synced with it
             os.fdatasync(segment.fd)
-            self._synced = max(self._synced, now)
+            self._synced[segment] = now
 
     def discard(self, segment: Segment) -> None:
         """Delete a segment, but not while its file is being synced. Raises OSError."""
         with self._lock:
+            self._synced.pop(segment, None)
             segment.discard()
 
 

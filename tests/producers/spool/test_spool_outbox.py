@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 from fleetmeter_producers.outbox_choice import segment_bytes_for
 from fleetmeter_producers.spool import SpoolOutbox
-from fleetmeter_producers.spool.frame import frame_bytes
+from fleetmeter_producers.spool.disk_sync import DiskSync
+from fleetmeter_producers.spool.frame import frame, frame_bytes
 from fleetmeter_producers.spool.home import homes_in
+from fleetmeter_producers.spool.segment import Segment
 from fleetmeter_producers.ulid import new_ulid
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -219,6 +221,19 @@ def test_sync_waits_for_the_disk_and_threads_share_it(tmp_path: Path, monkeypatc
         thread.join()
     assert synced[-1] > 0
     assert outbox.pending().events == 401
+
+
+def test_sync_forgets_no_file_that_others_have_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    full, next_one = Segment.create(tmp_path, 1), Segment.create(tmp_path, 2)
+    full.append(frame(b"the last one that had room"))
+    next_one.append(frame(b"of another thread, which is the first to wait for the disk"))
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fdatasync", synced.append)
+    sync = DiskSync()
+    sync.wait(next_one, next_one.end)
+    sync.wait(full, full.end)
+    sync.wait(full, full.end)
+    assert synced == [next_one.fd, full.fd]
 
 
 class SpoolMachine(RuleBasedStateMachine):
