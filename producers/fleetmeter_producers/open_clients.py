@@ -57,7 +57,11 @@ def _begin_all_after_fork() -> None:
 
 def _close_all() -> None:
     for client in tuple(_open):
-        client.close_at_exit()
+        try:
+            client.close_at_exit()
+        except Exception:
+            # The others have events to drain all the same.
+            _logger.exception("at the end of the process, the client of %s could not be closed", client.source)
 
 
 os.register_at_fork(after_in_child=_begin_all_after_fork)

@@ -58,9 +58,19 @@ class Home:
             name = new_ulid()
             hidden = source_folder / f".{name}"
             hidden.mkdir(mode=0o700, parents=True)
-            lock = _hold(hidden / _LOCK, os.O_CREAT)
-            if lock is not None:
-                return cls(hidden.rename(source_folder / name), lock)
+            lock = None
+            try:
+                lock = _hold(hidden / _LOCK, os.O_CREAT)
+                if lock is not None:
+                    return cls(hidden.rename(source_folder / name), lock)
+            except OSError:
+                # Whoever emits tries again with each event: each try must not leave a folder, or a file open.
+                with contextlib.suppress(OSError):
+                    (hidden / _LOCK).unlink(missing_ok=True)
+                    hidden.rmdir()
+                if lock is not None:
+                    os.close(lock)
+                raise
 
     @classmethod
     def adopt(cls, folder: Path) -> Home | None:
@@ -124,7 +134,7 @@ class Home:
         if self._taken:
             (number, offset), (ordinal, _) = next(iter(self._taken.items()))
             return Mark(number, offset, ordinal)
-        # What is appended next is not acknowledged: as long as a segment is open, the mark goes no further than its end.
+        # As long as a segment is open, no further than its end: what is appended to it next is not acknowledged.
         segment = self.unread() or self.active
         if segment is None:
             return Mark(self._next_number, 0, 0)
@@ -251,5 +261,8 @@ def _hold(path: Path, flags: int) -> int | None:
             return fd
     except (BlockingIOError, FileNotFoundError):
         pass
+    except BaseException:
+        os.close(fd)
+        raise
     os.close(fd)
     return None

@@ -119,9 +119,19 @@ class SpoolOutbox:
                     self._work.wait_for(lambda: self._can_take() or self._woken, wait_s)
                 self._woken = False
                 again = [heapq.heappop(self._returned) for _ in range(min(most, len(self._returned)))]
-            entries = [entry for position in again if (entry := self._read_again(position)) is not None]
-            while len(entries) < most and (found := self._read_new(most - len(entries))):
-                entries += found
+            entries: list[Entry] = []
+            again.reverse()
+            try:
+                while again:
+                    entry = self._read_again(again[-1])
+                    again.pop()
+                    entries += () if entry is None else (entry,)
+                while len(entries) < most and (found := self._read_new(most - len(entries))):
+                    entries += found
+            except BaseException:
+                # What the disk refused for now is taken again, and so is what it had given: nobody else knows of it.
+                self.give_back([*again, *(entry.position for entry in entries)])
+                raise
             return entries
 
     def acknowledge(self, positions: Sequence[int]) -> None:
@@ -180,7 +190,7 @@ class SpoolOutbox:
                     home.release()
                 else:
                     for segment in home.segments.values():
-                        segment.discard()
+                        self._delete(segment)
                     home.segments.clear()
                     home.remove()
             self._homes.clear()
@@ -236,7 +246,8 @@ class SpoolOutbox:
         reading = segment.read(most)
         with self._lock:
             home.note_taken(segment, reading)
-            self._give_up_missing(segment)
+            self._bytes -= sum(damage.end - damage.begin for damage in reading.damages)
+            self._events -= self._give_up_missing(segment)
             finished = segment.done
         if finished:  # there was nothing in it but damage
             self._discard(home, segment)
@@ -252,18 +263,19 @@ class SpoolOutbox:
             self.acknowledge([position])
             return None
 
-    def _give_up_missing(self, segment: Segment) -> None:
+    def _give_up_missing(self, segment: Segment) -> int:
         missing = segment.give_up_missing()
         if missing:
-            self._events -= missing
-            self._bytes -= sum(damage.end - damage.begin for damage in segment.damages)
             self.damaged += missing
             _logger.error(
-                "%s is damaged: %d events can't be read; the file is kept as %s.damaged",
+                "%s is damaged: %d events can't be read; %s",
                 segment.path,
                 missing,
-                segment.path.name,
+                f"the file is kept as {segment.path.name}.damaged"
+                if segment.damages
+                else "they are gone from the file",
             )
+        return missing
 
     # --- leaving ---
 
@@ -317,6 +329,7 @@ class SpoolOutbox:
         """Send what a dead process left in its home."""
         cut = sum(segment.cut_bytes for segment in home.segments.values())
         for segment in [segment for segment in home.segments.values() if segment.done]:
+            self._give_up_missing(segment)  # a file that a loss of power has emptied is done, too
             del home.segments[segment.number]
             self._delete(segment)
         if not home.segments:

@@ -15,6 +15,7 @@ from typing import Final
 import orjson
 
 from fleetmeter_producers.errors import ClientSettingsError
+from fleetmeter_producers.ulid import new_ulid
 
 _ABOUT: Final = "about.json"
 _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9._-]+")
@@ -41,7 +42,8 @@ def prepare_source_folder(spool_dir: Path, source: str, topic: str) -> Path:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         about = folder / _ABOUT
         if not about.exists():
-            unfinished = folder / f".{_ABOUT}.{os.getpid()}"
+            # Containers that share the folder may have the same process id, too.
+            unfinished = folder / f".{_ABOUT}.{new_ulid()}"
             unfinished.write_bytes(orjson.dumps({"source": source, "topic": topic}))
             unfinished.replace(about)
         if not os.access(folder, os.W_OK | os.X_OK):

@@ -167,12 +167,13 @@ class Segment:
         os.close(fd)
 
     def discard(self) -> None:
-        """Close and delete the file; one with damage is kept, as `<name>.damaged`. Raises OSError."""
+        """Close and delete the file, if it is still there; one with damage is kept, as `<name>.damaged`. Raises
+        OSError."""
         self.close()
         if self.damages:
             self.path.rename(self.path.with_name(f"{self.path.name}.damaged"))
         else:
-            self.path.unlink()
+            self.path.unlink(missing_ok=True)
 
     def _count(self) -> None:
         """How many entries are in it, and where the last one ends."""

@@ -292,6 +292,15 @@ class SpoolMachine(RuleBasedStateMachine):
         position = data.draw(st.sampled_from(sorted(self.taken)))
         self.note_arrival(position, self.taken[position])
 
+    @rule()
+    def all_arrives(self) -> None:
+        while entries := self.outbox.take(5, 0):
+            self.taken.update(entries)
+        for position, value in list(self.taken.items()):
+            self.note_arrival(position, value)
+        self.now_s += 1.0
+        assert self.outbox.take(1, 0) == [], "and a mark says so"
+
     @precondition(lambda self: self.taken)
     @rule(data=st.data())
     def give_back(self, data: st.DataObject) -> None:
