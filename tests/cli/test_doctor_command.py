@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from importlib.metadata import PackageNotFoundError
+from typing import Any, NoReturn
 
 import pytest
 from fleetmeter_jobs.cli import doctor
 from fleetmeter_local import Prerequisite
+from fleetmeter_local.prerequisites import check_chdb
 
 
 def found(name: str, needed_for: str, *, ok: bool) -> Prerequisite:
     return Prerequisite(name, ok=ok, found="x", how_to_get=f"Install {name}.", needed_for=needed_for)
+
+
+def _raise(error: Exception) -> NoReturn:
+    raise error
 
 
 @pytest.fixture
@@ -45,6 +51,18 @@ def test_what_is_missing_is_named_with_how_to_get_it(
     as_json = fleetmeter("doctor", "--json")
     assert as_json.code == 1
     assert as_json.json["ok"] is False
+
+
+def test_a_hint_is_printed_to_the_letter(
+    machine: Callable[..., None], fleetmeter: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`[local]` looks like markup, and would be left out: the hint would name a package without what is missing."""
+    machine(docker=False, java=True)
+    monkeypatch.setattr("importlib.metadata.version", lambda _name: _raise(PackageNotFoundError()))
+    monkeypatch.setattr(doctor, "check_prerequisites", lambda: [check_chdb()])
+    ended = fleetmeter("doctor")
+    assert ended.code == 1
+    assert "`pip install 'fleetmeter[local]'`" in ended.out
 
 
 @pytest.mark.parametrize("docker", [True, False])

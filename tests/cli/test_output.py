@@ -8,9 +8,11 @@ import sys
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
-from fleetmeter_jobs.cli.output import print_json, print_table, show
+from fleetmeter_jobs.cli.output import console, print_json, print_table, progress, show
+from rich.console import Console
 
 
 def test_numbers_beyond_64_bits_and_times_are_exact(capsys: pytest.CaptureFixture[str]) -> None:
@@ -52,3 +54,19 @@ def test_what_people_read(value: object, shown: str) -> None:
 def test_text_in_a_table_is_not_taken_for_markup(capsys: pytest.CaptureFixture[str]) -> None:
     print_table(("account", "n"), [("[red]acct[/red]", 1)])
     assert "[red]acct[/red]" in capsys.readouterr().out
+
+
+def test_nothing_that_is_printed_is_taken_for_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder or an account may have any name; the last of these would end the command with a stack trace."""
+    for words in ("Nothing runs in /data/[blue]/x.", "[/x] has no credits."):
+        console.print(words)
+        assert capsys.readouterr().out == f"{words}\n"
+
+
+def test_what_a_progress_tells_is_not_taken_for_markup() -> None:
+    screen = io.StringIO()
+    with patch("fleetmeter_jobs.cli.output.notes", Console(file=screen, force_terminal=True, width=120)):
+        with progress() as display:
+            display.add_task("Sending [/x].csv", total=None, detail="[/127.0.0.1:9093] waits")
+        assert "Sending [/x].csv" in screen.getvalue()
+        assert "[/127.0.0.1:9093] waits" in screen.getvalue()

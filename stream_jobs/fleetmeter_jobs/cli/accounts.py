@@ -94,9 +94,9 @@ def apply(
     named = counted(len(subscribers), "account")
     console.print(f"{'Would be applied' if dry_run else 'Applied'}: {named} ({told or 'no'} rows).")
     for remark in list(remarks.values())[:_REMARKS_SHOWN]:
-        console.print(f"Can't be priced yet: {remark}.", style="yellow", markup=False, soft_wrap=True)
+        console.print(f"Can't be priced yet: {remark}.", style="yellow", soft_wrap=True)
     if len(remarks) > _REMARKS_SHOWN:
-        console.print(f"[yellow]... and {len(remarks) - _REMARKS_SHOWN:,} more; --json lists them all.[/]")
+        console.print(f"... and {len(remarks) - _REMARKS_SHOWN:,} more; --json lists them all.", style="yellow")
 
 
 @app.command("list")

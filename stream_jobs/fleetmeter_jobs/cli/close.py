@@ -85,7 +85,7 @@ def close(
             if as_json:
                 print_json({"period": period, "closed": False, "reason": str(error)})
             else:
-                console.print(str(error), soft_wrap=True, markup=False)
+                console.print(str(error), soft_wrap=True)
             raise typer.Exit(Exit.NO) from error
         corrected = corrections(client, outcome.close)
         listed = unbilled(client, outcome.close)
@@ -126,7 +126,8 @@ def _tell(outcome: Outcome, corrected: dict[str, tuple[str, ...]], listed: list[
         console.print(f"Late usage of {period}: {counted(len(accounts), 'account')} to correct.")
     if listed:
         console.print(
-            f"[yellow]{counted(len(listed), 'account')} with usage that no subscription covers; nobody is charged.[/]"
+            f"{counted(len(listed), 'account')} with usage that no subscription covers; nobody is charged.",
+            style="yellow",
         )
         columns = ("account", "reason", "requests", "fallbacks", "input_tokens", "output_tokens", "facts")
         print_table(columns, [[getattr(row, name) for name in columns] for row in listed[:UNBILLED_SHOWN]])

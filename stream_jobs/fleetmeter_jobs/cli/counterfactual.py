@@ -191,7 +191,7 @@ def _print_total(currency: str, total: Otherwise) -> None:
     console.print(Text(f"{sentence} {currency}.", "bold"))
     for name, work in (("as it was", total.actual), ("otherwise", total.otherwise)):
         if work.unseen:
-            notes.print(f"{name}: {work.unseen:,} of {work.requests:,} requests have no known cost.", markup=False)
+            notes.print(f"{name}: {work.unseen:,} of {work.requests:,} requests have no known cost.")
 
 
 def _totals(found: Sequence[Otherwise]) -> dict[str, Otherwise]:

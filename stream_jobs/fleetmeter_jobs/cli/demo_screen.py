@@ -39,27 +39,19 @@ def _flow(story: Story) -> RenderableType:
     table = Table.grid(padding=(0, 3))
     table.add_column(style="dim")
     table.add_column()
-    table.add_row(
-        "sent",
-        f"[bold]{sent.events_in:,}[/bold] events of a simulated fleet, {sent.value_bytes / 1e6:,.0f} MB: "
+    rows = {
+        "sent": f"[bold]{sent.events_in:,}[/bold] events of a simulated fleet, {sent.value_bytes / 1e6:,.0f} MB: "
         f"{sent.duplicates:,} sent twice, {sent.late:,} late, {sent.rejected:,} broken, many out of order",
-    )
-    table.add_row("Kafka", f"[bold]{total.kafka_records:,}[/bold] records in {len(story.report.partitions)} partitions")
-    table.add_row(
-        "counted",
-        f"[bold green]{total.accepted:,}[/bold green] accepted + [yellow]{total.duplicates:,}[/yellow] duplicates + "
-        f"[red]{total.rejected:,}[/red] refused = {total.events_in:,}",
-    )
-    table.add_row(
-        "ClickHouse",
-        f"[bold]{story.rollup_rows:,}[/bold] rollup rows by account, minute and dimensions, in {story.commits:,} "
-        "commits",
-    )
-    table.add_row(
-        "speed",
-        f"[bold]{story.events_per_s:,.0f}[/bold] events/s from simulator to committed rollups "
+        "Kafka": f"[bold]{total.kafka_records:,}[/bold] records in {len(story.report.partitions)} partitions",
+        "counted": f"[bold green]{total.accepted:,}[/bold green] accepted + [yellow]{total.duplicates:,}[/yellow] "
+        f"duplicates + [red]{total.rejected:,}[/red] refused = {total.events_in:,}",
+        "ClickHouse": f"[bold]{story.rollup_rows:,}[/bold] rollup rows by account, minute and dimensions, in "
+        f"{story.commits:,} commits",
+        "speed": f"[bold]{story.events_per_s:,.0f}[/bold] events/s from simulator to committed rollups "
         f"({story.workers} workers, everything on this machine, {story.counted_s:.1f} s)",
-    )
+    }
+    for name, words in rows.items():
+        table.add_row(name, Text.from_markup(words))
     return table
 
 
@@ -76,7 +68,7 @@ def _verdict(story: Story) -> RenderableType:
     else:
         lines += [f"all {comparison.figures:,} figures, of every account, model, mode, measure and minute, are right"]
     lines += [Text(problem).markup for each in story.report.partitions for problem in each.problems]
-    return Padding(Panel("\n".join(lines), border_style=colour, expand=False), (1, 0, 0, 0))
+    return Padding(Panel(Text.from_markup("\n".join(lines)), border_style=colour, expand=False), (1, 0, 0, 0))
 
 
 def _answered(story: Story) -> RenderableType:

@@ -54,11 +54,11 @@ def doctor(as_json: Json = False, data_dir: DataDir = None, setting: Given = Non
         ]
         print_table(("what", "", "found", "needed for"), rows)
         for check in failed:
-            console.print(f"\n[red]{check.name}[/red]: {check.how_to_get}")
+            console.print(Text.assemble("\n", (check.name, "red"), f": {check.how_to_get}"))
         for caution in settings.cautions():
             console.print(Text.assemble("\n", ("careful", "yellow"), f": {caution}"))
         if not failed:
-            console.print("\nEverything is there. Begin with [bold]fleetmeter demo[/bold].")
+            console.print(Text.assemble("\nEverything is there. Begin with ", ("fleetmeter demo", "bold"), "."))
     if failed:
         raise typer.Exit(Exit.NO)
 

@@ -170,7 +170,7 @@ def serve(
             asyncio.get_running_loop().add_signal_handler(number, stopped.set)
         try:
             async with serving(service, host, port, tls) as url:
-                print_json({"url": url}) if as_json else notes.print(f"listening on {url}", markup=False)
+                print_json({"url": url}) if as_json else notes.print(f"listening on {url}")
                 await stopped.wait()
         except OSError as error:
             raise CommandError(f"can't listen on {host}:{port}: {error.strerror}") from error

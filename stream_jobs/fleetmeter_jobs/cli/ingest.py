@@ -157,7 +157,7 @@ def judges_of(settings: Settings) -> NewJudge:
     try:
         from fleetmeter_jobs.cli.native_judge import NativeJudge  # noqa: PLC0415  (an install may be without the core)
     except ImportError as error:
-        notes.print(f"Events are judged by pydantic, some fifty times slower: {error}", markup=False)
+        notes.print(f"Events are judged by pydantic, some fifty times slower: {error}")
         return lambda: plain_judge(settings)
     return lambda: NativeJudge(settings, plain_judge(settings))
 

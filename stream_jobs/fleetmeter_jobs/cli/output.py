@@ -19,8 +19,9 @@ from rich.text import Text
 
 WIDTH_OFF_A_TERMINAL: Final = 160
 
-console = Console(width=None if sys.stdout.isatty() else WIDTH_OFF_A_TERMINAL, highlight=False)
-notes = Console(stderr=True, width=None if sys.stderr.isatty() else WIDTH_OFF_A_TERMINAL, highlight=False)
+console = Console(width=None if sys.stdout.isatty() else WIDTH_OFF_A_TERMINAL, highlight=False, markup=False)
+notes = Console(stderr=True, width=None if sys.stderr.isatty() else WIDTH_OFF_A_TERMINAL, highlight=False, markup=False)
+"""Both print text as it is: `[...]` in a path, an account or a hint is no markup. For colour give a rich `Text`."""
 
 
 def print_json(value: Any) -> None:
@@ -91,9 +92,9 @@ def progress(*, quiet: bool = False) -> Progress:
     """A progress display on stderr, for anything that may take longer than two seconds. Silent off a terminal."""
     return Progress(
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
-        TextColumn("{task.fields[detail]}"),
+        TextColumn("{task.fields[detail]}", markup=False),
         TimeElapsedColumn(),
         console=notes,
         transient=True,

@@ -236,7 +236,7 @@ def example(
 
 
 def _note(sentence: str) -> None:
-    notes.print(sentence, markup=False)
+    notes.print(sentence)
 
 
 def _version(client: Any, card: str, version: int | None) -> PublishedCard:
