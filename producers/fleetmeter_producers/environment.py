@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from types import MappingProxyType
 from typing import Final
 
@@ -23,6 +24,11 @@ OPTION_OF: Final = MappingProxyType(
 )
 """The variables, and librdkafka's options that they set."""
 _ADDRESS: Final = f"{PREFIX}BOOTSTRAP"
+_OF_KUBERNETES: Final = re.compile(
+    r"\w+_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)=.*"
+    r"|\w+_PORT=(tcp|udp|sctp)://.*"
+)
+"""NAME=VALUE of what Kubernetes gives pods for each Service: of one called fleetmeter-kafka they look like settings."""
 
 
 def kafka_from_environment() -> dict[str, str]:
@@ -31,7 +37,11 @@ def kafka_from_environment() -> dict[str, str]:
     Raises `ClientSettingsError` for a FLEETMETER_KAFKA_ variable that is none, and for one that would have no effect:
     whoever gives a password or a CA file believes that it is used. librdkafka checks the values.
     """
-    given = {name: value for name, value in os.environ.items() if name.startswith(PREFIX) and value}
+    given = {
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith(PREFIX) and value and not _OF_KUBERNETES.fullmatch(f"{name}={value}")
+    }
     if unknown := sorted(given.keys() - OPTION_OF.keys() - {_ADDRESS}):
         raise ClientSettingsError(f"unknown environment variable {unknown[0]}; there are {', '.join(OPTION_OF)}")
     protocol = given.get(f"{PREFIX}SECURITY_PROTOCOL", "PLAINTEXT").upper()

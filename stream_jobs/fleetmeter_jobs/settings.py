@@ -26,6 +26,11 @@ ENV_PREFIX = "FLEETMETER_"
 _OF_PRODUCERS = frozenset({f"{ENV_PREFIX}SPOOL_DIR"})
 """What clients read themselves. It may be set where workers and commands run, too; `fleetmeter spool` follows it."""
 
+_OF_KUBERNETES = re.compile(
+    r"\w+_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)=.*"
+    r"|\w+_PORT=(tcp|udp|sctp)://.*"
+)
+"""NAME=VALUE of what Kubernetes gives pods for each Service: of one called fleetmeter-kafka they look like settings."""
 _TOPIC_NAME = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 _SQL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 _KIB = 1024
@@ -37,7 +42,11 @@ class _EnvironmentSource(EnvSettingsSource):
 
     def __call__(self) -> dict[str, Any]:
         known = {f"{ENV_PREFIX}{name.upper()}" for name in self.settings_cls.model_fields}
-        given = {name.upper() for name in os.environ if name.upper().startswith(ENV_PREFIX)}
+        given = {
+            name.upper()
+            for name, value in os.environ.items()
+            if name.upper().startswith(ENV_PREFIX) and not _OF_KUBERNETES.fullmatch(f"{name}={value}")
+        }
         if unknown := sorted(given - known - _OF_PRODUCERS):
             raise SettingsError("\n".join(_unknown_variable(name, known) for name in unknown))
         return super().__call__()

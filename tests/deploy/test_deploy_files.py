@@ -6,6 +6,8 @@ import json
 import re
 from pathlib import Path
 
+import pytest
+import yaml
 from fleetmeter_jobs.metrics import Metrics
 from fleetmeter_jobs.partition_status import PartitionStatus, State
 from fleetmeter_jobs.settings import Settings
@@ -59,6 +61,17 @@ def test_ingest_is_probed_and_drained_as_it_is() -> None:
     limits = re.search(r"limits: {memory: (\d+)Gi}", text)
     assert limits is not None
     assert int(limits[1]) * 2**30 > 4 * IngestSettings().memory_limit_bytes
+
+
+@pytest.mark.parametrize("name", ["worker.yaml", "ingest.yaml"])
+def test_pods_get_no_variables_for_services(name: str) -> None:
+    """Of one called fleetmeter-web Kubernetes would make FLEETMETER_WEB_PORT, which is no number."""
+    pods = 0
+    for resource in yaml.safe_load_all((DEPLOY / "kubernetes" / name).read_text()):
+        if "template" in resource.get("spec", {}):
+            pods += 1
+            assert resource["spec"]["template"]["spec"]["enableServiceLinks"] is False
+    assert pods
 
 
 def test_compose_runs_the_pinned_images() -> None:

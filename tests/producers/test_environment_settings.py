@@ -54,6 +54,22 @@ def test_a_key_may_stand_in_the_certificate_s_file(monkeypatch: pytest.MonkeyPat
     assert ClientSettings.from_environment().kafka["ssl.key.location"] == "/etc/kafka/both.pem"
 
 
+def test_what_kubernetes_makes_of_a_service_is_no_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of one called fleetmeter-kafka, in each pod of its namespace."""
+    made = {
+        "SERVICE_HOST": "10.0.171.239",
+        "SERVICE_PORT": "9092",
+        "SERVICE_PORT_TCP_CLIENT": "9092",
+        "PORT": "tcp://10.0.171.239:9092",
+        "PORT_9092_TCP": "tcp://10.0.171.239:9092",
+        "PORT_9092_TCP_PROTO": "tcp",
+        "PORT_9092_TCP_PORT": "9092",
+        "PORT_9092_TCP_ADDR": "10.0.171.239",
+    }
+    give(monkeypatch, {**made, "SECURITY_PROTOCOL": "SSL"})
+    assert ClientSettings.from_environment().kafka["security.protocol"] == "SSL"
+
+
 @pytest.mark.parametrize(
     ("variables", "said"),
     [

@@ -38,6 +38,26 @@ def test_an_unknown_variable_is_an_error_with_the_nearest_name(monkeypatch: pyte
     assert "fleetmeter config" in second
 
 
+def test_what_kubernetes_makes_of_a_service_is_no_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`helm install fleetmeter kafka` makes a Service fleetmeter-kafka, and so these, in each pod of the namespace."""
+    made = {
+        "SERVICE_HOST": "10.0.171.239",
+        "SERVICE_PORT": "9092",
+        "SERVICE_PORT_TCP_CLIENT": "9092",
+        "PORT": "tcp://10.0.171.239:9092",
+        "PORT_9092_TCP": "tcp://10.0.171.239:9092",
+        "PORT_9092_TCP_PROTO": "tcp",
+        "PORT_9092_TCP_PORT": "9092",
+        "PORT_9092_TCP_ADDR": "10.0.171.239",
+    }
+    for name, value in made.items():
+        monkeypatch.setenv(f"FLEETMETER_KAFKA_{name}", value)
+    assert not Settings.load().model_fields_set
+    monkeypatch.setenv("FLEETMETER_KAFKA_PORT", "9092")
+    with pytest.raises(SettingsError, match=r"^unknown environment variable FLEETMETER_KAFKA_PORT"):
+        Settings.load()
+
+
 def test_a_producer_s_variable_is_no_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FLEETMETER_SPOOL_DIR", "/var/lib/fleetmeter/spool")
     assert "spool_dir" not in Settings.load().model_fields_set
