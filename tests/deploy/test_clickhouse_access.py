@@ -103,6 +103,29 @@ def test_readers_may_do_nothing_else(text: bytes) -> None:
     assert caught.value.code == 164
 
 
+def test_readers_may_set_limits_and_formats() -> None:
+    USERS.refuse_settings_readers_may_not_give(
+        {"max_threads": "1", "session_timezone": "Europe/Berlin", "output_format_csv_crlf_end_of_line": "1"}
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("additional_result_filter", "throwIf(1, file('/etc/passwd'))"),
+        ("additional_table_filters", "{'t': 'file(x)'}"),
+        ("format_template_resultset", "/etc/passwd"),
+        ("format_schema", "/etc/passwd:M"),
+        ("format_schema_source", "query"),
+        ("dialect", "kusto"),
+    ],
+)
+def test_readers_may_give_no_setting_that_reaches_beyond_the_database(name: str, value: str) -> None:
+    with pytest.raises(ClickHouseError, match=name) as caught:
+        USERS.refuse_settings_readers_may_not_give({"max_threads": "1", name: value})
+    assert caught.value.code == 164
+
+
 @pytest.mark.parametrize(
     "headers",
     [

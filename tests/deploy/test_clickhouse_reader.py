@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -131,6 +132,35 @@ def test_a_reader_sets_limits_in_the_url_but_does_not_lift_readonly(
     response = connection.getresponse()
     assert (response.status, response.read()[:2]) == (status, b"1\n" if status == 200 else b"Co")
     connection.close()
+
+
+@pytest.mark.parametrize(
+    ("setting", "statement"),
+    [
+        ({"additional_result_filter": "throwIf(1, file('{tmp}/secret'))"}, "SELECT 1"),
+        ({"additional_table_filters": "{{'default.t': 'throwIf(1, file(''{tmp}/secret''))'}}"}, "SELECT a FROM t"),
+        ({"format_template_row": "{tmp}/secret"}, "SELECT 1 FORMAT Template"),
+        ({"format_template_resultset": "{tmp}/secret"}, "SELECT 1 FORMAT Template"),
+        ({"format_schema_source": "query", "format_schema": "SELECT file('{tmp}/secret')"}, "SELECT 1 FORMAT Protobuf"),
+        ({"dialect": "kusto", "allow_experimental_kusto_dialect": "1"}, "t"),
+    ],
+)
+def test_a_reader_leaves_the_database_by_no_setting(
+    engine: RunningClickHouse, setting: dict[str, str], statement: str, tmp_path: Path
+) -> None:
+    """An error with the file's content is an answer, too."""
+    (tmp_path / "secret").write_text("top secret\n")
+    given = urllib.parse.urlencode({name: value.format(tmp=tmp_path) for name, value in setting.items()})
+    answers = {}
+    for user, password in (("reader", USERS[2].password), ("writer", "secret")):
+        connection = http.client.HTTPConnection(engine.host, engine.port)
+        headers = {"X-ClickHouse-User": user, "X-ClickHouse-Key": password}
+        connection.request("POST", f"/?{given}", body=statement, headers=headers)
+        answers[user] = connection.getresponse().read().decode()
+        connection.close()
+    assert "READONLY" in answers["reader"]
+    assert "top secret" not in answers["reader"]
+    assert "READONLY" not in answers["writer"]
 
 
 @pytest.mark.parametrize(("user", "password"), [("reader", ""), ("writer", "wrong"), ("nobody", "")])

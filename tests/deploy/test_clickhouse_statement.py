@@ -72,6 +72,8 @@ def test_the_format_clause_ends_a_statement(text: bytes, format_name: str | None
         (b"INSERT INTO t SELECT a FROM input('a Int8') FORMAT Arrow\nARROW1", "Arrow", b"ARROW1"),
         (b"WITH 1 AS x INSERT INTO t SELECT a, x FROM input('a Int8') FORMAT CSV\n1", "CSV", b"1"),
         (b"INSERT INTO t FORMAT CSV", "CSV", b""),
+        (b"INSERT INTO t FORMAT Values (1), (2)", "Values", b" (1), (2)"),
+        (b"INSERT INTO t FORMAT VALUES (1)", "Values", b" (1)"),
     ],
 )
 def test_the_data_of_an_insert_begins_where_a_server_begins_it(text: bytes, format_name: str, data: bytes) -> None:
@@ -96,6 +98,11 @@ def test_an_insert_without_data_has_none(text: bytes) -> None:
     [
         (b"INSERT INTO t FORMAT CSV\n1", b"INSERT INTO t  FROM INFILE '/s' FORMAT CSV"),
         (b"INSERT INTO t (a, b) VALUES (1, 2)", b"INSERT INTO t (a, b)  FROM INFILE '/s' FORMAT Values"),
+        (b"INSERT INTO t FORMAT Values (1)", b"INSERT INTO t  FROM INFILE '/s' FORMAT Values"),
+        (
+            b"INSERT INTO t SETTINGS a = 1 FORMAT VALUES (1)",
+            b"INSERT INTO t  FROM INFILE '/s' SETTINGS a = 1 FORMAT Values",
+        ),
         (
             b"INSERT INTO t SETTINGS a = 1 FORMAT CSV\n1",
             b"INSERT INTO t  FROM INFILE '/s' SETTINGS a = 1 FORMAT CSV",

@@ -3,7 +3,8 @@
 The engine's own `readonly` setting refuses writes. It is not enough: chDB lets a read-only session stop merges, kill
 queries, describe any file and read any with the function `file` (a server confines that one to a folder). So what a
 read-only user sends is also held against a list of reading statements and of harmless table functions. That relies on
-reading the statement as the engine does: where the two could differ, it is refused.
+reading the statement as the engine does: where the two could differ, it is refused. Settings can hold expressions, name
+files, and choose another grammar: what could do so is refused, too.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import base64
 import binascii
 import hmac
 import ipaddress
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import urlsplit
 
@@ -53,6 +55,9 @@ _HARMLESS_TABLE_FUNCTIONS = frozenset(
 # bracket behind it.
 _AI = ("generate", "embed", "classify", "filter", "similarity", "redact", "translate", "extract")
 _FORBIDDEN_NAMES = frozenset(("file", "catboostevaluate", *(f"ai{name}" for name in _AI)))
+
+# Settings that make the engine read a file (or run a query) for an output format, or read statements another way.
+_FORBIDDEN_SETTINGS = re.compile(r"format_schema.*|format_template_.*|dialect|polyglot_dialect")
 
 
 class Users:
@@ -103,6 +108,17 @@ class Users:
                 "READONLY",
                 f"Cannot use {', '.join(sorted(forbidden))} in readonly mode: it reaches beyond the database.",
             )
+
+    def refuse_settings_readers_may_not_give(self, settings: Mapping[str, str]) -> None:
+        """Raises ClickHouseError 164 (READONLY) for a setting that may reach beyond the database.
+
+        Some are expressions (additional_result_filter): no value may hold a call.
+        """
+        for name, value in settings.items():
+            if _FORBIDDEN_SETTINGS.fullmatch(name) or "(" in value:
+                raise ClickHouseError(
+                    164, "READONLY", f"Cannot set {name} so in readonly mode: it may reach beyond the database."
+                )
 
 
 def _credentials(headers: Mapping[str, str], query: Mapping[str, str]) -> tuple[str, str]:

@@ -176,6 +176,7 @@ class ClickHouseHttp:
                 )
             _refuse_newer_native(run.job, statement)
             if run.readonly:
+                self._users.refuse_settings_readers_may_not_give(run.job.settings)
                 self._users.refuse_what_readers_may_not(statement)
             data: Body | None = None
             if statement.data_at is not None:

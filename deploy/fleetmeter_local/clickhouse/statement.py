@@ -180,7 +180,7 @@ class _Reader:
             # The data begins after the blanks and one line break, as in ClickHouse's ParserInsertQuery.
             gap = re.compile(rb"[ \t\f]*\r?\n?").match(self._head, at)
             at = gap.end() if gap else at
-        clause = token if statement.format == "Values" else self._previous
+        clause = self._previous if self._previous.upper == b"FORMAT" else token  # VALUES stands alone
         statement.data_at = at
         statement.text = self._head[: clause.start]
         if not self._selects and statement.source_at is None:
