@@ -12,6 +12,7 @@ from fleetmeter_producers.errors import SpoolError
 from fleetmeter_producers.kafka import Connect, connect
 from fleetmeter_producers.sender import Sender
 from fleetmeter_producers.settings import ClientSettings
+from fleetmeter_producers.spool.inspection import left_by_the_dead
 from fleetmeter_producers.spool.outbox import SpoolOutbox
 from fleetmeter_producers.spool.place import read_about
 
@@ -46,7 +47,8 @@ def drain_spool(
     """Send what dead processes left in the folder of one source, for at most `timeout_s`. What living ones have there
     is theirs to send. `progress` gets events sent and found so far.
 
-    Raises `SpoolError` if the folder can't be read. Safe to kill, and to run twice at once.
+    Raises `SpoolError` if the folder, or what is left in it at the end, can't be read. Safe to kill, and to run twice
+    at once.
     """
     settings = settings or ClientSettings(outbox="memory")
     try:
@@ -70,8 +72,15 @@ def drain_spool(
         progress(sender.delivered, outbox.recovered)
         time.sleep(_LOOK_EVERY_S)
     progress(sender.delivered, outbox.recovered)
-    left = outbox.pending().events
+    left = 0
     if sender.stop(_STOP_WAIT_S):
-        left = outbox.pending().events
         outbox.close()
+    else:
+        left = outbox.pending().events
+    try:
+        left += left_by_the_dead(folder)  # what there was no time to begin with, too
+    except OSError as error:
+        raise SpoolError(
+            f"{sender.delivered} events of the spool in {folder} were sent; what is left can't be read: {error}"
+        ) from error
     return Drained(folder, source, topic, sender.delivered, left, outbox.damaged, sender.last_error)

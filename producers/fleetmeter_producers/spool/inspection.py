@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
 from fleetmeter_producers.errors import SpoolError
 from fleetmeter_producers.spool.home import homes_in, is_orphan, segments_of
 from fleetmeter_producers.spool.place import read_about
+from fleetmeter_producers.spool.segment import Segment
+
+_LOOKS: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +69,39 @@ def inspect_spool(path: Path) -> list[SpoolReport]:
     for folder in source_folders(path):
         try:
             source, topic = read_about(folder)
-            homes = tuple(_report(home) for home in homes_in(folder))
+            homes = tuple(report for home in homes_in(folder) if (report := _report(home)) is not None)
         except (OSError, ValueError) as error:
             raise SpoolError(f"the spool in {folder} can't be read: {error}") from error
         reports.append(SpoolReport(folder, source, topic, homes))
     return reports
 
 
-def _report(folder: Path) -> HomeReport:
-    segments = segments_of(folder)
+def left_by_the_dead(source_folder: Path) -> int:
+    """Events that processes which ended have left in the folder of a source. Raises OSError."""
+    left = 0
+    for folder in filter(is_orphan, homes_in(source_folder)):
+        for segment in _segments_of_the_living(folder) or ():  # another one may be sending them by now
+            left += segment.entries - segment.acknowledged
+            segment.close()
+    return left
+
+
+def _segments_of_the_living(folder: Path) -> list[Segment] | None:
+    """As `segments_of`, of a folder in which files come and go meanwhile; None if it is gone."""
+    for _ in range(_LOOKS):
+        try:
+            return segments_of(folder)
+        except FileNotFoundError:  # sealed, which gives it another name, or all of it has arrived
+            if not folder.exists():
+                return None
+    return segments_of(folder)
+
+
+def _report(folder: Path) -> HomeReport | None:
+    """None if the folder is gone meanwhile."""
+    segments = _segments_of_the_living(folder)
+    if segments is None:
+        return None
     try:
         waiting = [segment for segment in segments if segment.unread]
         first = waiting[0].read(1).entries if waiting else []

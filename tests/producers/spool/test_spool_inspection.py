@@ -1,5 +1,6 @@
 """Looking into spools, and sending what dead processes left, without their clients."""
 
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,9 @@ from fleetmeter_doubles.kafka_broker import FakeBroker
 from fleetmeter_producers import ClientSettings, SpoolError, UsageClient
 from fleetmeter_producers.open_clients import forget
 from fleetmeter_producers.spool.draining import drain_spool
+from fleetmeter_producers.spool.home import homes_in
 from fleetmeter_producers.spool.inspection import inspect_spool, source_folders
+from fleetmeter_producers.spool.segment import Segment
 from fleetmeter_schemas import OutcomeV1
 
 QUICK = ClientSettings(outbox="memory", retry_wait_s=0.001, retry_wait_limit_s=0.01)
@@ -93,6 +96,38 @@ def test_draining_gives_up_in_time_and_leaves_the_rest(
     drained = drain_spool(folder, "unused:1", timeout_s=0.3, settings=QUICK, connect=broker.connect)
     assert (drained.sent, drained.left) == (0, 3)
     assert inspect_spool(spool_dir)[0].events == 3
+
+
+def test_draining_tells_of_what_it_had_no_time_to_begin_with(
+    leave_behind: Callable[[str, int], list[str]], spool_dir: Path, broker: FakeBroker
+) -> None:
+    leave_behind("urn:test:one", 3)
+    broker.away = True
+    [folder] = source_folders(spool_dir)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fleetmeter_producers.spool.homes._ADOPTED_AT_MOST", 1)
+        leave_behind("urn:test:one", 4)
+        assert drain_spool(folder, "unused:1", timeout_s=0.1, settings=QUICK, connect=broker.connect).left == 7
+
+
+def test_files_that_come_and_go_meanwhile_do_not_end_the_looking(
+    leave_behind: Callable[[str, int], list[str]], spool_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave_behind("urn:test:one", 3)
+    leave_behind("urn:test:one", 4)
+    first, gone = homes_in(source_folders(spool_dir)[0])
+    sealed, real = iter([True]), Segment.open
+
+    def open_late(path: Path) -> Segment | None:
+        if path.parent == gone:
+            shutil.rmtree(gone, ignore_errors=True)
+        elif path.suffix == ".open" and next(sealed, False):
+            path.rename(path.with_name("00000001-000000003.seg"))
+        return real(path)
+
+    monkeypatch.setattr(Segment, "open", open_late)
+    [report] = inspect_spool(spool_dir)
+    assert [(home.folder, home.events) for home in report.homes] == [(first, 3)]
 
 
 def test_a_folder_that_is_no_spool_is_named(tmp_path: Path) -> None:
