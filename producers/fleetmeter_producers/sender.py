@@ -63,7 +63,8 @@ class Sender:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`pack` makes records of what is taken from the outbox. The thread lives within `inside`, and calls `first` at
-        the beginning of each turn. `delivered` and `failed_deliveries` count events."""
+        the beginning of each turn, and while it waits in the middle of one. `delivered` and `failed_deliveries` count
+        events."""
         self.delivered = 0
         self.failed_deliveries = 0
         self.last_error: str | None = None
@@ -188,6 +189,7 @@ class Sender:
             try:
                 producer.produce(self._topic, record.value, self._key, on_delivery=report)
             except BufferError:  # librdkafka's queue is full: the outbox holds the rest
+                self._first()  # that may last as long as the broker is away
                 self._serve_reports(producer, _QUEUE_FULL_WAIT_S)
             except Exception as error:
                 if not is_too_large(error):

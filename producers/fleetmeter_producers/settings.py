@@ -41,7 +41,16 @@ _NAMED: Final = MappingProxyType(
         "message.max.bytes": "event_limit_bytes",
     }
 )
-_ALIASES: Final = frozenset({"request.required.acks", "enable.gapless.guarantee"})
+_ALIASES: Final = frozenset(
+    {
+        "request.required.acks",
+        "enable.gapless.guarantee",
+        # Nobody would ever hear that an event has arrived, and all of them would wait for ever.
+        "delivery.report.only.error",
+        # A transaction that nobody begins takes no record, and none that nobody commits is read.
+        "transactional.id",
+    }
+)
 
 
 class ClientSettings(BaseModel):

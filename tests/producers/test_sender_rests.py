@@ -31,6 +31,7 @@ class Sending:
         broker.away = True
         self.outbox = MemoryOutbox(ROOM)
         self.turns: list[int] = []
+        self.firsts = 0
         self.sender = Sender(
             self.outbox,
             "usage",
@@ -40,12 +41,16 @@ class Sending:
             retry_wait_s=0.001,
             retry_wait_limit_s=0.01,
             pack=self._pack,
+            first=self._note_first,
         )
 
     def append(self, events: int) -> None:
         """Put events into the outbox."""
         for _ in range(events):
             assert self.outbox.append(b"x" * 144, 0)
+
+    def _note_first(self) -> None:
+        self.firsts += 1
 
     def _pack(self, entries: Sequence[Entry]) -> Iterator[Record]:
         self.turns.append(len(entries))
@@ -87,6 +92,16 @@ def test_no_rest_while_the_outbox_fills(broker: FakeBroker, sending: Sending) ->
     broker.wait_for(lambda: broker.queued == 26)
     broker.away = False
     broker.wait_for(lambda: not sending.outbox.pending().events)
+
+
+def test_while_the_queue_of_kafka_s_library_is_full_what_was_set_aside_is_taken_in(
+    broker: FakeBroker, sending: Sending
+) -> None:
+    broker.queue_limit = 1
+    sending.append(2)
+    sending.sender.start()
+    broker.wait_for(lambda: sending.firsts >= 3)
+    assert (sending.turns, broker.queued) == ([2], 1), "its first turn goes on"
 
 
 def test_an_outbox_fills_from_half_of_its_room() -> None:

@@ -331,6 +331,7 @@ def test_a_misspelt_kafka_option_is_found_when_the_client_is_made() -> None:
         ({"linger_ms": -1}, r"linger_ms: .* \(given: -1\)"),
         ({"linger": 5}, "linger: Extra inputs"),
         ({"kafka": {"acks": "1"}}, "kafka: acks can't be set: exactly-once delivery rests on it"),
+        ({"kafka": {"delivery.report.only.error": True}}, "kafka: delivery.report.only.error can't be set"),
         ({"kafka": {"linger.ms": 1}}, "kafka: linger.ms is set through linger_ms"),
         ({"when_full": "explode"}, "when_full: "),
     ],
