@@ -13,7 +13,7 @@ from decimal import Decimal
 
 from fleetmeter_billing.clickhouse import BillingClient
 from fleetmeter_billing.errors import InvoiceError
-from fleetmeter_billing.invoices.invoice import ZERO, Invoice, InvoiceLine
+from fleetmeter_billing.invoices.invoice import Invoice, InvoiceLine
 from fleetmeter_billing.invoices.making import period_usage
 from fleetmeter_billing.invoices.period_lines import CardOf, PeriodUsage, PlacedLine, corrections, rate_period
 from fleetmeter_billing.invoices.sources import FactSource, Source, adjustment_sources, fact_sources, ledger_sources
@@ -21,6 +21,7 @@ from fleetmeter_billing.periods.close_log import Close, winning_closes
 from fleetmeter_billing.rates.buckets import matches
 from fleetmeter_billing.rates.card import PublishedCard
 from fleetmeter_billing.rates.meter import Meter
+from fleetmeter_billing.rates.money import exact_sum
 from fleetmeter_billing.rates.price import Price
 
 Wanted = Callable[[Mapping[str, str]], bool]
@@ -161,8 +162,8 @@ def _rated_again(world: _Frozen, line: InvoiceLine, close: Close) -> Check:
     after = rate_period(world.through(close.seq), world.card_of)
     lines = corrections(rate_period(world.through(close.seq - 1), world.card_of), after) if line.correction else after
     found = [one for one in lines if _is(one, line)]
-    amount = sum((one.rated.amount for one in found), ZERO)
-    quantity = sum((one.rated.quantity for one in found), ZERO)
+    amount = exact_sum(one.rated.amount for one in found)
+    quantity = exact_sum(one.rated.quantity for one in found)
     return Check(
         "rating what was frozen again gives the same line",
         f"{line.quantity:,f} {line.unit}: {line.amount:,f}",

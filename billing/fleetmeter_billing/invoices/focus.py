@@ -26,7 +26,7 @@ import orjson
 from fleetmeter_billing.invoices.document import plain
 from fleetmeter_billing.invoices.invoice import ZERO, Invoice, InvoiceLine, Prepaid
 from fleetmeter_billing.rates.lines import TierCharge
-from fleetmeter_billing.rates.money import CONTEXT
+from fleetmeter_billing.rates.money import CONTEXT, exact_sum
 
 VERSION: Final = "1.2"
 APPLICABLE: Final = (
@@ -141,7 +141,7 @@ def _parts(line: InvoiceLine) -> Iterator[_Part]:
     """The line as products of a quantity and a price. Tiers that don't make up the whole line (a cap, a minimum) become
     one product."""
     products = [each for place, tier in enumerate(line.tiers) for each in _products(place, tier, line)]
-    if products and sum((part.cost for part in products), ZERO) == line.exact:
+    if products and exact_sum(part.cost for part in products) == line.exact:
         yield from products
     elif line.quantity > 0 and (price := _exactly(line.exact, line.quantity)) is not None:
         yield _Part(0, line.quantity, line.unit, price, line.exact)

@@ -16,7 +16,7 @@ from decimal import Decimal
 
 from fleetmeter_billing.rates.card import PublishedCard, RateCard
 from fleetmeter_billing.rates.lines import RatedLine
-from fleetmeter_billing.rates.money import round_amount
+from fleetmeter_billing.rates.money import exact_sum, round_amount
 from fleetmeter_billing.rates.rating import difference, rate_segment
 from fleetmeter_billing.rates.usage import MeteredUsage
 from fleetmeter_billing.usage.frozen import FrozenAdjustment, FrozenSegment
@@ -114,7 +114,7 @@ def metered(adjustment: FrozenAdjustment, card: RateCard) -> MeteredUsage | None
 def _adjusted(adjustment: FrozenAdjustment, card: PublishedCard, changes: Sequence[RatedLine]) -> RatedLine:
     """The adjustment's one line: its reason, its quantity, and the sum of what it changes in other lines."""
     currency = card.card.currency
-    amount = round_amount(sum((one.amount for one in changes), Decimal(0)), currency)
+    amount = round_amount(exact_sum(one.amount for one in changes), currency)
     reference = f" ({adjustment.reference})" if adjustment.reference else ""
     explanation = [f"decided on {adjustment.time:%Y-%m-%d}{reference}: {adjustment.quantity:+,} {adjustment.meter}"]
     explanation += [f"{one.label}: {', '.join(one.explanation)}" for one in changes]
@@ -129,7 +129,7 @@ def _adjusted(adjustment: FrozenAdjustment, card: PublishedCard, changes: Sequen
     )
     return RatedLine(
         *(price, part, adjustment.reason, meter, (), Decimal(adjustment.quantity), unit, per, ()),
-        *(sum((one.exact for one in changes), Decimal(0)), amount, currency, card.card.card, card.version),
+        *(exact_sum(one.exact for one in changes), amount, currency, card.card.card, card.version),
         *("adjustment", tuple(explanation)),
     )
 

@@ -28,6 +28,7 @@ from fleetmeter_billing.invoices.document import (
     plain,
 )
 from fleetmeter_billing.invoices.invoice import Invoice, InvoiceLine
+from fleetmeter_billing.rates.money import CONTEXT
 
 BLOCK: Final = 1_000
 """Invoices that are written at a time."""
@@ -187,7 +188,9 @@ def _line_row(invoice: Invoice, line: InvoiceLine, document: bytes) -> tuple[Any
         line.meter or "",
         line.card,
         line.version,
-        plain(quantity if quantity == quantity.to_integral_value() else quantity.quantize(_TWELVE_DIGITS)),
+        plain(
+            quantity if quantity == quantity.to_integral_value() else quantity.quantize(_TWELVE_DIGITS, context=CONTEXT)
+        ),
         line.unit,
         str(line.amount),
         invoice.currency,

@@ -6,7 +6,8 @@ sums are exact; the only step that may round is a division by days, at the 60th 
 
 from __future__ import annotations
 
-from decimal import ROUND_HALF_UP, Context, Decimal, DivisionByZero, InvalidOperation, Overflow
+from collections.abc import Iterable
+from decimal import ROUND_HALF_UP, Context, Decimal, DivisionByZero, InvalidOperation, Overflow, localcontext
 from functools import cache
 from typing import Final
 
@@ -54,6 +55,12 @@ def round_amount(amount: Decimal, currency: str) -> Decimal:
     """
     rounded = amount.quantize(_unit(currency), context=CONTEXT)
     return rounded if rounded else _zero(currency)
+
+
+def exact_sum(numbers: Iterable[Decimal]) -> Decimal:
+    """The sum in CONTEXT: `sum` itself would cut a quantity of 60 digits to the 28 of decimal's default."""
+    with localcontext(CONTEXT):
+        return sum(numbers, Decimal(0))
 
 
 @cache

@@ -128,6 +128,19 @@ def test_a_line_of_tiers_is_a_row_a_tier_and_rounding_falls_on_the_first() -> No
     assert [row["SkuPriceId"][-2:] for row in (first, second, third)] == ["/1", "/2", "/3"]
 
 
+def test_tiers_of_many_digits_are_a_row_each() -> None:
+    """12,345,678,901,234,567 tokens at 0.012345678901234567, and 98,765,432,109,876,543 at 0.010987654321098765."""
+    costs = ("152415787532388.345526596755677489", "1085200426897271.712372824259769395")
+    tiers = [
+        ("12345678901234567", "12345678901234567", "0.012345678901234567", "0", costs[0]),
+        (None, "98765432109876543", "0.010987654321098765", "0", costs[1]),
+    ]
+    exact = "1237616214429660.057899421015446884"
+    long = line(1, "usage", "Tokens", "111111111011111110", "tokens", "1237616214429660.06", exact=exact, tiers=tiers)
+    rows = rows_of(replace(every_kind(), lines=(long,)))
+    assert [row["PricingQuantity"] for row in rows] == ["12345678901234567.0", "98765432109876543.0"]
+
+
 def test_an_adjustment_that_no_price_fits_is_of_no_product() -> None:
     free = replace(line(1, "adjustment", "Outage", "-5", "downloads", "0.00"), price="", meter=None)
     (row,) = rows_of(replace(every_kind(), lines=(free,)))

@@ -17,6 +17,7 @@ from fleetmeter_billing.invoices.as_csv import invoice_csv
 from fleetmeter_billing.invoices.as_html import invoice_html
 from fleetmeter_billing.invoices.document import as_document, content_hash, encode, from_document, head_document, plain
 from fleetmeter_billing.invoices.invoice import Prepaid
+from fleetmeter_billing.invoices.store import encode_block
 from fleetmeter_doubles.invoice_samples import every_kind, line
 
 INVOICE = every_kind()
@@ -65,6 +66,11 @@ def test_the_document_keeps_its_schema_and_comes_back_as_it_was() -> None:
 )
 def test_decimals_are_written_without_exponents(value: str, text: str) -> None:
     assert plain(Decimal(value)) == text
+
+
+def test_a_quantity_of_many_digits_can_be_stored() -> None:
+    third = replace(every_kind().lines[2], number=1, quantity=Decimal("12345678901234567.333333333333333333"))
+    assert encode_block([replace(every_kind(), lines=(third,))], {}).new == 1
 
 
 def test_the_hash_tells_where_one_document_ends() -> None:

@@ -40,10 +40,12 @@ PRICES: dict[str, Any] = {
         "label": "Work",
         "meter": "work",
         "unit": "units",
-        "model": {"type": "matrix_units", "amount": "0.01", "gflop_per_unit": 1000},
+        "model": {"type": "matrix_units", "amount": "0.01", "gflop_per_unit": 1500},
     },
     "seats": {"label": "Seats", "meter": "seats", "unit": "seats", "model": {"type": "seat", "amount": "10"}},
 }
+FIVE_THIRDS = f"1.{'6' * 58}7"
+"""2,500 / 1,500, a quantity without an end."""
 ACCOUNTS = """
 accounts:
   - {account: acme, currency: EUR, subscription: [{from: 2026-01-01, card: standard}]}
@@ -91,7 +93,7 @@ def test_a_line_is_followed_to_partitions_and_offsets(counted: CountedUsage) -> 
         ("5000", "2.50"),
         ("1040", "0.52"),
         ("2000", "2.00"),
-        ("2.5", "0.03"),
+        (FIVE_THIRDS, "0.02"),
         ("1", "10.00"),
     ]
     found = explained(counted, number, 2)
@@ -119,7 +121,7 @@ def _others(counted: CountedUsage, number: str) -> None:
     assert rule.ok
     assert (rule.line.part, rule.metered) == ("long", 2_000)
     assert work.ok
-    assert (work.metered, f"{work.line.quantity:f}") == (2_500, "2.5")
+    assert (work.metered, f"{work.line.quantity:f}") == (2_500, FIVE_THIRDS)
     assert seats.ok
     assert [(one.topic, one.event_id, one.what) for one in seats.facts] == [("t", "e1", "seat")]
     assert seats.facts[0].offset >= 100
