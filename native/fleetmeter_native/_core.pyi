@@ -174,7 +174,7 @@ class Ingested:
     def duplicates(self) -> int: ...
     @property
     def rejected(self) -> int:
-        """Events, and records that could not be read as events, each counted once."""
+        """Events, and records that could not be read as events, each counted once: as many as `rejections`."""
 
     @property
     def unknown_fields(self) -> int:
@@ -191,7 +191,8 @@ class Ingested:
 
     @property
     def rejections(self) -> list[tuple[int, int, int, str, bytes]]:
-        """(record_index, event_index, code, field, payload), in order.
+        """(record_index, event_index, code, field, payload), in order. Of one record at most 10,000 refused events are
+        told one by one; the next stands for all that follow: `too_large`, with the whole record as its payload.
 
         `field` is an attribute, `data.<name>`, or empty; `payload` the event's own bytes (a line, an array element, a
         whole record; an Arrow row as a structured CloudEvent).

@@ -41,7 +41,8 @@ pub enum Column {
 pub enum Texts {
     Small(StringArray),
     Large(LargeStringArray),
-    /// Dictionary: the place of each row's text (`NO_TEXT` for null), the texts, and the numbers they were interned as.
+    /// Dictionary: the place of each row's text (`NO_TEXT` for null), the texts, and the numbers they were interned as (none
+    /// for more texts than rows: a batch must not cost what a dictionary that it hardly uses does).
     Coded {
         places: Vec<u32>,
         texts: Box<Texts>,
@@ -219,7 +220,8 @@ impl Texts {
             }
         });
         let places = places.collect::<Option<Vec<_>>>()?;
-        Some(Texts::Coded { places, texts: Box::new(texts), codes: vec![Cell::new(UNCODED); count] })
+        let codes = if count <= places.len() { vec![Cell::new(UNCODED); count] } else { Vec::new() };
+        Some(Texts::Coded { places, texts: Box::new(texts), codes })
     }
 
     #[inline]
@@ -260,7 +262,7 @@ impl Texts {
                 NO_TEXT => Value::Null,
                 place => {
                     let text = texts.text(place as usize).unwrap_or_default();
-                    Value::Coded(text, &codes[place as usize])
+                    codes.get(place as usize).map_or(Value::Text(text), |code| Value::Coded(text, code))
                 }
             },
             plain => plain.text(row).map_or(Value::Null, Value::Text),

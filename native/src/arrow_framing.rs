@@ -66,7 +66,8 @@ fn nullable(schema: Schema) -> SchemaRef {
     Arc::new(Schema::new_with_metadata(fields, schema.metadata))
 }
 
-/// Gives each message, and where its body starts and how long it is. The end may be marked, or simply be there.
+/// Gives each message, and where its body starts and how long it is. The end may be marked, or simply be there; behind the
+/// mark there may be zeros that pad it. Anything else there (a second stream, say) would be lost, so it is damage.
 fn each_message(stream: &[u8], mut give: impl FnMut(&Message<'_>, usize, usize) -> Option<()>) -> Option<()> {
     let mut start = 0;
     loop {
@@ -81,7 +82,7 @@ fn each_message(stream: &[u8], mut give: impl FnMut(&Message<'_>, usize, usize) 
         }
         let size = u32::from_le_bytes(*size) as usize;
         if size == 0 {
-            return Some(());
+            return rest.iter().all(|byte| *byte == 0).then_some(());
         }
         let (metadata, rest) = rest.split_at_checked(size)?;
         let message = root_as_message(metadata).ok()?;

@@ -36,21 +36,33 @@ pub fn read(call: &mut Call<'_>, record: u32, stream: &[u8]) {
         contained::run(|| decode(spec, stream, most_bytes)).unwrap_or_else(|| Err(Rejection::whole(Reason::BadArrow)));
     match decoded {
         Err(rejection) => call.reject_record(record, rejection),
-        Ok((event_type, batches)) => {
+        Ok((event_type, first, rest)) => {
             let mut index = 0;
-            for batch in &batches {
-                for row in 0..batch.rows() {
-                    judge(call, record, index, event_type, batch, row);
-                    index += 1;
-                    call.apply_if_full();
+            judge_all(call, record, &mut index, event_type, &first);
+            drop(first);
+            // One at a time: a batch with its columns at hand takes several times the memory of a decoded one.
+            for batch in &rest {
+                let batch = contained::run(|| Batch::new(&spec.types[event_type], batch));
+                match batch.unwrap_or_else(|| Err(Rejection::whole(Reason::BadArrow))) {
+                    Ok(batch) => judge_all(call, record, &mut index, event_type, &batch),
+                    // All batches have the columns of the first one, so that none is refused alone.
+                    Err(rejection) => return call.reject_record(record, rejection),
                 }
             }
         }
     }
 }
 
-/// The event type and all batches of a stream, every column of the right type.
-fn decode(spec: &Spec, stream: &[u8], most_bytes: u64) -> Result<(usize, Vec<Batch>), Rejection> {
+fn judge_all(call: &mut Call<'_>, record: u32, index: &mut u32, event_type: usize, batch: &Batch) {
+    for row in 0..batch.rows() {
+        judge(call, record, *index, event_type, batch, row);
+        *index += 1;
+        call.apply_if_full();
+    }
+}
+
+/// The event type of a stream, its first batch with every column of the right type, and the batches after it.
+fn decode(spec: &Spec, stream: &[u8], most_bytes: u64) -> Result<(usize, Batch, Vec<RecordBatch>), Rejection> {
     let bad = || Rejection::whole(Reason::BadArrow);
     let claims = arrow_framing::inspect(stream).ok_or_else(bad)?;
     if claims.decoded_bytes > most_bytes {
@@ -59,12 +71,10 @@ fn decode(spec: &Spec, stream: &[u8], most_bytes: u64) -> Result<(usize, Vec<Bat
     let (schema, mut batches) = arrow_framing::decode(stream).ok_or_else(bad)?;
     let event_type = type_of(spec, &schema)?;
     let event = &spec.types[event_type];
-    if batches.is_empty() {
-        // A stream without rows must still have the right columns.
-        batches.push(RecordBatch::new_empty(schema));
-    }
-    let batches = batches.iter().map(|batch| Batch::new(event, batch)).collect::<Result<Vec<_>, _>>()?;
-    Ok((event_type, batches))
+    let rest = batches.split_off(batches.len().min(1));
+    // A stream without rows must still have the right columns.
+    let first = batches.pop().unwrap_or_else(|| RecordBatch::new_empty(schema));
+    Ok((event_type, Batch::new(event, &first)?, rest))
 }
 
 fn type_of(spec: &Spec, schema: &Schema) -> Result<usize, Rejection> {

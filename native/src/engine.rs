@@ -78,6 +78,8 @@ const MOST_INTERNED: usize = 1 << 20;
 const MOST_RECORD_BYTES: usize = 1 << 31;
 /// No valid JSON event is shorter: its required attributes alone are longer.
 const LEAST_EVENT_BYTES: u64 = 64;
+/// No valid Arrow row takes less, once decompressed: a time, and a byte each for id, source and subject.
+const LEAST_ROW_BYTES: u64 = 11;
 const DAY_US: i64 = 86_400 * MICROS_PER_SECOND;
 
 pub struct Core {
@@ -202,10 +204,13 @@ impl Core {
     }
 }
 
-/// The most events that fit in the values.
+/// The most valid events that fit in the values. What an Arrow stream claims is held against its bytes, so that no few
+/// bytes can claim so many rows that the state is copied.
 fn most_events(values: &[Option<&[u8]>]) -> u64 {
     let most = values.iter().flatten().map(|value| match arrow_in::stream_of(value) {
-        Some(stream) => arrow_framing::inspect(stream).map_or(0, |claims| claims.rows),
+        Some(stream) => {
+            arrow_framing::inspect(stream).map_or(0, |claims| claims.rows.min(claims.decoded_bytes / LEAST_ROW_BYTES))
+        }
         None => value.len() as u64 / LEAST_EVENT_BYTES + 1,
     });
     most.fold(0, u64::saturating_add)
@@ -227,4 +232,23 @@ fn check(options: &Options) -> Result<(), CoreError> {
         return invalid("label_keys must be distinct and not empty");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow_array::{ArrayRef, NullArray};
+    use arrow_ipc::writer::StreamWriter;
+    use std::sync::Arc;
+
+    #[test]
+    fn a_stream_cannot_claim_more_rows_than_its_bytes_can_hold() {
+        let rows: ArrayRef = Arc::new(NullArray::new(1 << 40));
+        let batch = RecordBatch::try_from_iter([("x", rows)]).unwrap();
+        let mut writer = StreamWriter::try_new(Vec::new(), &batch.schema()).unwrap();
+        writer.write(&batch).unwrap();
+        let stream = writer.into_inner().unwrap();
+        assert_eq!(arrow_framing::inspect(&stream).unwrap().rows, 1 << 40);
+        assert!(most_events(&[Some(&stream), Some(b"{}"), None]) <= stream.len() as u64 / LEAST_ROW_BYTES + 1);
+    }
 }

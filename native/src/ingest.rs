@@ -28,6 +28,9 @@ const RECORDS_AHEAD: usize = 2;
 const FETCHED_AHEAD: usize = 1024;
 /// The last microsecond whose minute fits in 32 bits of epoch seconds.
 const LAST_MINUTE_END_US: i64 = (u32::MAX as i64 / 60 * 60) * MICROS_PER_SECOND - 1;
+/// Refused events of one record that are told one by one. A record can hold millions, each of which would cost thousands of
+/// bytes until it lies in quarantine: no few megabytes may end a worker that way, again and again.
+const MOST_REFUSED: usize = 10_000;
 const DAY_US: i64 = 86_400 * MICROS_PER_SECOND;
 
 /// What a call may decide by.
@@ -60,6 +63,8 @@ pub struct Call<'c> {
     /// In `resolve` only.
     answer: Option<Answer>,
     outcome: Outcome,
+    /// Rejections of the records before the present one.
+    refused_before: usize,
     /// The first sum that would overflow; then nothing more is applied, and the caller restores its copy.
     overflow: Option<u16>,
 }
@@ -109,6 +114,7 @@ pub fn run(
         limits,
         answer: None,
         outcome: Outcome::default(),
+        refused_before: 0,
         overflow: None,
     };
     for (record, value) in values.iter().enumerate() {
@@ -116,6 +122,7 @@ pub fn run(
             prefetch_text(ahead);
         }
         let record = record as u32;
+        call.refused_before = call.outcome.rejections.len();
         match value {
             None => call.reject(record, 0, Rejection::whole(Reason::Tombstone), Payload::None),
             Some(value) if value.len() > call.limits.record_bytes => {
@@ -159,11 +166,16 @@ impl Call<'_> {
         }
     }
 
-    /// Refuses one event.
+    /// Refuses one event. The first after `MOST_REFUSED` of a record stands for all that follow, with the whole record.
     #[cold]
     pub fn reject(&mut self, record: u32, index: u32, rejection: Rejection, payload: Payload) {
-        let Rejection { reason, field } = rejection;
-        self.outcome.rejections.push(Rejected { record, index, reason, field, payload });
+        let rejections = &mut self.outcome.rejections;
+        let (Rejection { reason, field }, payload) = match rejections.len() - self.refused_before {
+            ..MOST_REFUSED => (rejection, payload),
+            MOST_REFUSED => (Rejection::whole(Reason::TooLarge), Payload::Record),
+            _ => return,
+        };
+        rejections.push(Rejected { record, index, reason, field, payload });
     }
 
     /// Refuses a record as a whole.

@@ -55,6 +55,7 @@ pub fn resolve(
         limits,
         answer: Some(Answer { known }),
         outcome: Outcome::default(),
+        refused_before: 0,
         overflow: None,
     };
     for held in stages {

@@ -19,6 +19,8 @@ MINUTE_US: Final = 60_000_000
 HOUR_US: Final = 3_600_000_000
 DAY_US: Final = 86_400_000_000
 OVERFLOW_LABELS: Final = "__other__"
+MOST_REFUSED: Final = 10_000
+"""Refused events of one record that are told one by one; one more stands for all that follow."""
 
 Identity = tuple[str, str]
 """(source, id)"""
@@ -130,12 +132,19 @@ class Reference:
         """Judge and count the events of records at `base_offset` and on, appended at one time."""
         answer = Ingested(Counters(), [], [])
         for record, value in enumerate(values):
+            refused_before = len(answer.rejections)
             for found in events_of(value, self._limits.record_limit_bytes, self._limits.event_limit_bytes):
                 try:
                     counters = self._take(found, record, base_offset + record, append_time_us, answer)
                 except Refused as refused:
+                    told = len(answer.rejections) - refused_before
+                    if told > MOST_REFUSED:
+                        continue
                     counters = Counters(events_in=1, rejected=1)
-                    answer.rejections.append(Rejection(record, found.index, refused.code, refused.field, found.payload))
+                    rejection = Rejection(record, found.index, refused.code, refused.field, found.payload)
+                    if told == MOST_REFUSED:
+                        rejection = Rejection(record, found.index, "too_large", "", value or b"")
+                    answer.rejections.append(rejection)
                 answer = replace(answer, counters=answer.counters + counters)
         self._pending = replace(self._pending, counters=self._pending.counters + answer.counters)
         return answer

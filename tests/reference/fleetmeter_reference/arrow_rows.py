@@ -21,12 +21,16 @@ _FIRST_US, _END_US = -719_162 * _DAY_US, 2_932_897 * _DAY_US  # years 0001 to 99
 def events_of(value: bytes) -> list[Object]:
     """One decoded event a row; raises `Refused` where the stream as a whole is not one of events."""
     try:
-        with pa.ipc.open_stream(pa.BufferReader(value)) as reader:
+        source = pa.BufferReader(value)
+        with pa.ipc.open_stream(source) as reader:
             schema, batches = reader.schema, list(reader)
+            behind = value[source.tell() :]
         for batch in batches:
             batch.validate(full=True)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError, ValueError) as error:
         raise Refused("bad_arrow") from error
+    if behind.strip(b"\0"):
+        raise Refused("bad_arrow")
     type_name = (schema.metadata or {}).get(b"fleetmeter.type")
     if type_name is None:
         raise Refused("bad_arrow", "fleetmeter.type")
