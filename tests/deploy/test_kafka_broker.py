@@ -130,19 +130,28 @@ def test_what_was_acknowledged_survives_kill_9(kafka_factory: Callable[[], Runni
         start_kafka(running.log_path.parent.parent, source="local")
 
 
-def test_a_detached_broker_is_found_and_stopped(tmp_path: Path) -> None:
+def test_a_detached_broker_is_found_and_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a folder whose name Java reads right only if it is told how, under a locale that can't spell it."""
+    monkeypatch.setenv("LC_ALL", "C")
+    folder = tmp_path / "josé's 語 data"
     script = (
         "import sys, pathlib; from fleetmeter_local import start_kafka;"
         "print(start_kafka(pathlib.Path(sys.argv[1]), source='local', detached=True).bootstrap)"
     )
-    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True)
-    found = find_kafka(tmp_path)
+    done = subprocess.run([sys.executable, "-c", script, str(folder)], capture_output=True, text=True, check=True)
+    found = find_kafka(folder)
     assert found is not None
     with found:
         assert found.bootstrap == done.stdout.strip()
         assert _admin(found).list_topics(timeout=10).brokers
-    assert find_kafka(tmp_path) is None
+    assert find_kafka(folder) is None
     assert not found.is_alive()
+    assert [path.name for path in tmp_path.iterdir()] == [folder.name]
+
+
+def test_a_folder_that_kafka_would_take_for_two_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(LocalError, match="comma"):
+        start_kafka(tmp_path / "a,b", source="local")
 
 
 def test_a_folder_that_is_no_kafka_folder_is_reported(tmp_path: Path) -> None:

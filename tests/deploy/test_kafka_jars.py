@@ -108,6 +108,7 @@ def test_settings_survive_javas_properties_format() -> None:
     lines = properties_text(settings).splitlines()
     assert "log.dirs=/a b\\\\c" in lines
     assert len(lines) == len(settings)
+    assert properties_text({"a": "é語😀"}) == "a=\\u00e9\\u8a9e\\ud83d\\ude00\n"
 
 
 def test_the_stand_in_is_run_as_maven_would_be(maven: Path) -> None:

@@ -60,6 +60,12 @@ def start_broker(
     Raises PrerequisiteError, AlreadyRunningError, EngineStartError, LocalError (jars).
     """
     require(check_java())
+    if "," in str(data_dir.absolute()):
+        raise LocalError(
+            f"The Kafka folder {data_dir.absolute()} has a comma in its name, where Kafka expects the next folder: "
+            "give another with --data-dir.",
+            domain="input",
+        )
     jars = kafka_jars(cache_dir)
 
     def start(port: int | None) -> Started:
@@ -118,11 +124,7 @@ def _start(
         NAME,
         ["java", *_JAVA_OPTIONS, "-cp", classpath, "kafka.Kafka", str(properties)],
         log_path=log_path,
-        # Options that someone exported for other Java programs are not meant for this one.
-        env={
-            **{key: value for key, value in os.environ.items() if key not in ("JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS")},
-            **environment,
-        },
+        env={**_java_environment(), **environment},
         detached=detached,
     )
     bootstrap = f"{LOOPBACK}:{port}"
@@ -133,6 +135,13 @@ def _start(
 
     await_ready(process, answers, timeout_s=timeout_s, advice=_ADVICE, domain="kafka")
     return Started(process, {"bootstrap": bootstrap, "port": str(port)})
+
+
+def _java_environment() -> dict[str, str]:
+    """Without options that someone exported for other Java programs, and in UTF-8: of another locale Java takes the
+    names of files, and words for errors that are known here in English only."""
+    others = ("JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS")
+    return {key: value for key, value in os.environ.items() if key not in others} | {"LC_ALL": "C.UTF-8"}
 
 
 def _checked(port: int) -> int:
@@ -171,6 +180,7 @@ def _format(log_dir: Path, properties: Path, classpath: str, log_path: Path) -> 
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
+            env=_java_environment(),
             timeout=_FORMAT_TIMEOUT_S,
             check=False,
         )

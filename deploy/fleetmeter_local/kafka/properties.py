@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from fleetmeter_local.ports import LOOPBACK
@@ -61,5 +62,12 @@ def broker_settings(log_dir: str, port: int, controller_port: int) -> dict[str, 
 
 def properties_text(settings: Mapping[str, str]) -> str:
     """The settings as a Java properties file."""
-    # java.util.Properties reads a backslash as the beginning of an escape.
-    return "".join("{}={}\n".format(key, value.replace("\\", "\\\\")) for key, value in settings.items())
+    # java.util.Properties reads a backslash as the beginning of an escape, and bytes beyond ASCII as Latin-1.
+    text = "".join("{}={}\n".format(key, value.replace("\\", "\\\\")) for key, value in settings.items())
+    return re.sub(r"[^\x00-\x7f]", _escape, text)
+
+
+def _escape(character: re.Match[str]) -> str:
+    """As Java's escapes: one for each unit of UTF-16."""
+    units = character[0].encode("utf-16-be").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
