@@ -22,7 +22,8 @@ from fleetmeter_billing.credits.settlement import credit_line
 from fleetmeter_billing.invoices.invoice import Invoice
 from fleetmeter_billing.invoices.store import list_invoices, read_invoices
 from fleetmeter_billing.periods.period import first_day_of
-from fleetmeter_billing.rates.card import CreditUnit, PublishedCard
+from fleetmeter_billing.rates.card import PublishedCard
+from fleetmeter_billing.rates.price_models import Credits
 from fleetmeter_billing.rates.store import published_cards
 
 from fleetmeter_jobs.cli.app import command_app
@@ -141,12 +142,14 @@ def settle_invoices(
 
 
 def invoiced_credits(invoice: Invoice, card_of: Callable[[str, int], PublishedCard]) -> Invoiced:
-    """What an invoice charges in credits."""
+    """What the invoice's prices in credits come to: the credits that were used, less or more by what discounts, trial,
+    minimum and maximum of these prices change, which stand on lines of their own and are money."""
     lines = []
     for line in invoice.lines:
-        unit: CreditUnit | None = card_of(line.card, line.version).card.credits
-        if line.unit == "credit" and unit is not None:
-            lines.append(credit_line(line.exact, line.amount, unit.amount))
+        card = card_of(line.card, line.version).card
+        price = card.prices.get(line.price)
+        if card.credits is not None and price is not None and isinstance(price.model, Credits):
+            lines.append(credit_line(line.exact, line.amount, card.credits.amount))
     last = (invoice.span.end - timedelta(microseconds=1)).astimezone(ZoneInfo(invoice.time_zone)).date()
     return Invoiced(invoice.number, invoice.currency, last, lines)
 
