@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import inspect
 import logging
+import weakref
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
@@ -167,6 +168,9 @@ def _take(watched: _Watched, result: Any, *, hide: bool) -> Any:
         watched.call.answered(result)
     elif raw.is_stream_consumed:
         watched.call.answered(_json_of(raw))
+    else:
+        _Unread(watched, hide=hide).hook(result, raw)
+        return result
     watched.end()
     return result
 
@@ -176,6 +180,74 @@ def _json_of(response: Any) -> object:
         return response.json()
     except ValueError:
         return None
+
+
+class _Unread:
+    """An answer whose body is still to come: that of a stream with `with_raw_response`, and any one with
+    `with_streaming_response`. Its caller parses it, reads it, takes it piece by piece, or leaves it."""
+
+    def __init__(self, watched: _Watched, *, hide: bool) -> None:
+        self._watched, self._hide = watched, hide
+        self._reading = self._settled = False
+
+    def hook(self, result: Any, raw: Any) -> None:
+        """Learn what becomes of it; at the latest when nobody has it any more."""
+        result.parse = self._then(result.parse, self._parsed)
+        for name in ("read", "aread"):
+            setattr(raw, name, self._then(getattr(raw, name), lambda _: self._read(raw), reads=True))
+        for name in ("close", "aclose"):
+            setattr(raw, name, self._then(getattr(raw, name), self._closed))
+        weakref.finalize(raw, self._settle, GeneratorExit())
+
+    def _settle(self, error: BaseException | None = None) -> None:
+        if not self._settled:
+            self._settled = True
+            self._watched.end(error)
+
+    def _parsed(self, parsed: Any) -> None:
+        iterator = getattr(parsed, "_iterator", None)
+        if iterator is not None and not self._settled:
+            self._settled = True  # from here on the stream tells
+            _hook_stream(self._watched, parsed, iterator, hide=self._hide)
+
+    def _read(self, raw: Any) -> None:
+        if not self._settled:
+            self._watched.call.answered(_json_of(raw))
+            self._settle()
+
+    def _closed(self, _: object) -> None:
+        if not self._reading and not self._settled:  # reading the whole body closes it before it is there
+            self._watched.call.answered(None)  # its pieces went by, unseen
+            self._settle()
+
+    def _then(
+        self, call: Callable[..., Any], then: Callable[[Any], None], *, reads: bool = False
+    ) -> Callable[..., Any]:
+        """A call, which may be one to await, and what is done after it."""
+
+        @contextmanager
+        def noted() -> Iterator[None]:
+            self._reading = self._reading or reads
+            try:
+                yield
+            except BaseException as error:
+                if reads:
+                    self._settle(error)
+                raise
+
+        def called(*args: Any, **more: Any) -> Any:
+            with noted():
+                result = call(*args, **more)
+            then(result)
+            return result
+
+        async def awaited(*args: Any, **more: Any) -> Any:
+            with noted():
+                result = await call(*args, **more)
+            then(result)
+            return result
+
+        return awaited if inspect.iscoroutinefunction(call) else called
 
 
 def _hook_stream(watched: _Watched, stream: Any, iterator: Any, *, hide: bool) -> None:

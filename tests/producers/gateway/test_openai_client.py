@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from fleetmeter_doubles.emitter import KeepingEmitter
 from fleetmeter_doubles.openai_server import OpenAIServer, openai_server
-from fleetmeter_producers.gateway import Gateway
+from fleetmeter_producers.gateway import NOTES, Gateway
 from fleetmeter_producers.gateway.openai_client import meter_openai
 
 openai = pytest.importorskip("openai", reason="the official openai client is not installed: pip install openai")
@@ -177,6 +177,58 @@ def test_helpers_are_metered_too(client: Any, emitter: KeepingEmitter) -> None:
     assert tokens(emitter) == TOKENS
     client.chat.completions.parse(**ASK)
     assert len(emitter.events) == 3
+
+
+def test_a_raw_answer_of_a_stream_is_metered_as_its_stream(
+    client: Any, emitter: KeepingEmitter, server: OpenAIServer
+) -> None:
+    raw = client.chat.completions.with_raw_response.create(**ASK, stream=True)
+    assert emitter.events == [], "nothing has come yet"
+    chunks = list(raw.parse())
+    assert all(chunk.choices for chunk in chunks)
+    assert (len(emitter.events), tokens(emitter), emitter.last["status"]) == (1, TOKENS, "ok")
+    with client.chat.completions.with_raw_response.create(**ASK, stream=True).parse() as stream:
+        next(stream)
+    assert (len(emitter.events), emitter.last["status"]) == (2, "cancelled")
+    client.chat.completions.with_raw_response.create(**ASK, stream=True)
+    gc.collect()
+    assert (len(emitter.events), emitter.last["status"]) == (3, "cancelled"), "nobody has asked what came"
+
+
+def test_an_answer_that_is_read_later_is_metered_then(client: Any, emitter: KeepingEmitter) -> None:
+    create = client.chat.completions.with_streaming_response.create
+    for read in ("parse", "json", "text", "read"):
+        emitter.events.clear()
+        with create(**ASK) as answer:
+            assert emitter.events == []
+            getattr(answer, read)()
+        assert (len(emitter.events), tokens(emitter)) == (1, TOKENS), read
+    emitter.events.clear()
+    with create(**ASK, stream=True) as answer:
+        assert len(list(answer.parse())) > 1
+    assert (len(emitter.events), tokens(emitter)) == (1, TOKENS)
+
+
+def test_an_answer_that_is_taken_apart_is_noted_as_one_without_usage(client: Any, emitter: KeepingEmitter) -> None:
+    before = NOTES.counts().get(("openai-chat", "no_usage"), 0)
+    with client.chat.completions.with_streaming_response.create(**ASK, stream=True) as answer:
+        assert len(list(answer.iter_lines())) > 1
+    assert (len(emitter.events), emitter.last["status"]) == (1, "ok")
+    assert "output_tokens" not in emitter.last
+    assert NOTES.counts()["openai-chat", "no_usage"] == before + 1
+
+
+async def test_async_answers_that_are_read_later(async_client: Any, emitter: KeepingEmitter) -> None:
+    raw = await async_client.chat.completions.with_raw_response.create(**ASK, stream=True)
+    assert len([chunk async for chunk in raw.parse()]) > 1
+    assert (len(emitter.events), tokens(emitter)) == (1, TOKENS)
+    async with async_client.chat.completions.with_streaming_response.create(**ASK) as answer:
+        await answer.json()
+    assert (len(emitter.events), tokens(emitter)) == (2, TOKENS)
+    async with async_client.chat.completions.with_streaming_response.create(**ASK, stream=True) as answer:
+        assert len([chunk async for chunk in await answer.parse()]) > 1
+    assert (len(emitter.events), tokens(emitter)) == (3, TOKENS)
+    await async_client.close()
 
 
 def test_other_requests_pass(client: Any, emitter: KeepingEmitter, server: OpenAIServer) -> None:
