@@ -9,17 +9,15 @@ the jump. So periods of an account have no gaps and don't overlap, and are 23 to
 from __future__ import annotations
 
 import calendar
-import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Final, Literal
+from typing import Literal
 from zoneinfo import ZoneInfo
 
 from fleetmeter_billing.errors import PeriodError
 
 PeriodKind = Literal["calendar", "anniversary"]
 
-_MONTH: Final = re.compile(r"(\d{4})-(\d{2})")
 _FIRST_YEAR, _LAST_YEAR = 1971, 2105
 """What a ClickHouse DateTime can hold, with a year to spare."""
 
@@ -90,13 +88,11 @@ def day_begins(day: date, zone: ZoneInfo) -> datetime:
 def first_day_of(name: str) -> date:
     """The first local day of the period of that name. Raises PeriodError if none can be called so."""
     try:
-        if month := _MONTH.fullmatch(name):
-            day = date(int(month[1]), int(month[2]), 1)
-        else:
-            day = date.fromisoformat(name) if len(name) == 10 else date.min
+        day = date.fromisoformat(f"{name}-01" if len(name) == 7 else name)
     except ValueError:
         day = date.min
-    if not _FIRST_YEAR <= day.year <= _LAST_YEAR:
+    # A period has one name: `2026-W48-1` and `20261123` are days, too, and would be closed beside `2026-11-23`.
+    if day.isoformat()[: len(name)] != name or not _FIRST_YEAR <= day.year <= _LAST_YEAR:
         raise PeriodError(
             f"{name!r} is no billing period: write a month, such as 2026-11, or the day on which the periods of "
             "anniversary accounts begin, such as 2026-11-15"

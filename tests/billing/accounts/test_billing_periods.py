@@ -83,7 +83,12 @@ def test_periods_are_named_by_their_first_day() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "2026", "2026-13", "2026-1", "2026-02-30", "26-11", "2026-11-1", "1899-11", "x" * 10]
+    "name",
+    [
+        *("", "2026", "2026-13", "2026-1", "2026-02-30", "26-11", "2026-11-1", "1899-11", "x" * 10),
+        # Days by another name, for which a close would be a second one of the same period.
+        *("2026-W48-1", "2026W481", "20261123", "2026-1\N{FULLWIDTH DIGIT ONE}"),
+    ],
 )
 def test_what_is_no_period_is_refused(name: str) -> None:
     with pytest.raises(PeriodError, match="is no billing period"):
