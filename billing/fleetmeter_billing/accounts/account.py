@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
@@ -35,13 +36,19 @@ class _Part(BaseModel):
 
 
 class DiscountTerms(_Part):
-    """What a subscription takes off: a share in percent, or an amount of money."""
+    """What a subscription takes off: a share in percent, or an amount of money. The label is what invoices
+    say; without one, it is the name."""
 
     name: Annotated[str, Field(min_length=1)]
     label: str = ""
     percent: Annotated[Exact | None, Field(gt=0, le=100)] = None
     amount: Annotated[Exact | None, Field(gt=0)] = None
     prices: tuple[str, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _labelled(cls, given: object) -> object:
+        return {**given, "label": given.get("label") or given.get("name", "")} if isinstance(given, Mapping) else given
 
     @field_validator("percent", "amount", mode="before")
     @classmethod
@@ -72,6 +79,14 @@ class Subscription(_Part):
     committed: Mapping[str, Quantity] | None = None
     discounts: tuple[DiscountTerms, ...] | None = None
     reason: str = ""
+
+    @field_validator("discounts")
+    @classmethod
+    def _each_named_once(cls, discounts: tuple[DiscountTerms, ...] | None) -> tuple[DiscountTerms, ...] | None:
+        names = Counter(one.name for one in discounts or ())
+        if twice := sorted(name for name in names if names[name] > 1):
+            raise ValueError(f"the discount {twice[0]!r} stands there twice: corrections tell discounts by their names")
+        return discounts
 
     @model_validator(mode="after")
     def _fits_its_status(self) -> Self:

@@ -45,6 +45,7 @@ def test_a_file_says_who_pays_and_by_which_card() -> None:
     assert (trial.status, row.status, row.committed) == ("trial", "active", {"seats": 10})
     assert row.discounts is not None
     assert (row.discounts[0].percent, row.discounts[0].prices) == (Decimal("12.5"), ("tokens",))
+    assert row.discounts[0].label == "loyal", "no line of an invoice goes without a label"
 
 
 @pytest.mark.parametrize(
@@ -60,6 +61,11 @@ def test_a_file_says_who_pays_and_by_which_card() -> None:
         ("seats: 10", "seats: -1", r"line 14, subscription.1.committed.seats: .*greater than or equal to 0"),
         ("percent: 12.5", "percent: 101", r"line 15, .*less than or equal to 100"),
         ("percent: 12.5", "percent: 5, amount: 3", r"line 15, .*exactly one of percent and amount"),
+        (
+            "{name: loyal, percent: 12.5, prices: [tokens]}",
+            "{name: loyal, amount: 10}, {name: loyal, amount: 5}",
+            r"line 15, subscription.1.discounts: the discount 'loyal' stands there twice",
+        ),
         ("    name: Acme", "    naem: Acme", r"line 4, naem: Extra inputs are not permitted"),
         ("2026-11-01", "2026-09-01", r"line 3: the rows of a subscription stand in order"),
         ("period: anniversary", "period: calendar", r"line 16: calendar periods begin on the 1st"),
