@@ -88,7 +88,8 @@ def _digits(amount: Decimal) -> str:
 
 def _days(span: Span, zone: ZoneInfo) -> tuple[str, str]:
     """The first and the last local day of a span."""
-    return _day(span.start.astimezone(zone)), _day(span.end.astimezone(zone) - timedelta(microseconds=1))
+    # Back in UTC: where a clock jumps over midnight, the span ends at one, and the moment before is of the day before.
+    return _day(span.start.astimezone(zone)), _day((span.end - timedelta(microseconds=1)).astimezone(zone))
 
 
 def _significant(value: Decimal) -> Decimal:

@@ -6,6 +6,7 @@ import csv
 import io
 import re
 from dataclasses import replace
+from datetime import UTC, datetime
 from decimal import Decimal
 from importlib.resources import files
 
@@ -16,7 +17,7 @@ from fleetmeter_billing.errors import InvoiceError, UnknownInvoiceError
 from fleetmeter_billing.invoices.as_csv import invoice_csv
 from fleetmeter_billing.invoices.as_html import invoice_html
 from fleetmeter_billing.invoices.document import as_document, content_hash, encode, from_document, head_document, plain
-from fleetmeter_billing.invoices.invoice import Prepaid
+from fleetmeter_billing.invoices.invoice import Prepaid, Span
 from fleetmeter_billing.invoices.store import encode_block
 from fleetmeter_doubles.invoice_samples import every_kind, line
 
@@ -104,6 +105,13 @@ def test_the_page_shows_every_line_and_needs_nothing_else() -> None:
     assert "At least 900,000 of 1,000,000 queries" in text
     assert "1,523.06 EUR less" in text
     assert not re.search(r"<script|<link|src=|url\(|https?:", page)
+
+
+def test_the_last_day_is_the_one_before_a_day_that_begins_at_one() -> None:
+    # Cairo, 2026-04-24: 00:00 becomes 01:00 at 2026-04-23T22:00Z.
+    part = Span(datetime(2026, 3, 31, 22, tzinfo=UTC), datetime(2026, 4, 23, 22, tzinfo=UTC))
+    page = invoice_html(replace(INVOICE, span=part, time_zone="Africa/Cairo"), "P")
+    assert "1 April 2026 to 23 April 2026" in page
 
 
 def test_the_page_says_so_if_the_cloud_alone_were_cheaper() -> None:
