@@ -9,10 +9,12 @@ from urllib.parse import urlsplit
 
 import clickhouse_connect
 from clickhouse_connect.driver.exceptions import ClickHouseError
+from clickhouse_connect.driver.httputil import default_pool_manager
 from fleetmeter_sql import TableOptions, pending_migrations
 from fleetmeter_sql.refusals import explain_refusal
 
 from fleetmeter_jobs.cli.exits import CommandError, Exit
+from fleetmeter_jobs.kafka_access import is_loopback
 from fleetmeter_jobs.ledger.errors import StoreUntrustedError
 from fleetmeter_jobs.settings import Settings
 
@@ -38,6 +40,8 @@ def connect(settings: Settings, *, database: str | None = None) -> Any:
             username=settings.clickhouse_user,
             password=settings.clickhouse_password.get_secret_value(),
             autogenerate_session_id=False,
+            # A proxy of the environment would look for ClickHouse on its own machine.
+            **({"pool_mgr": default_pool_manager()} if is_loopback(address.hostname or "") and not secure else {}),
             **({} if database is None else {"database": database}),
         )
     except ClickHouseError as error:
