@@ -21,6 +21,7 @@ from fleetmeter_jobs.processor_seams import Observer
 
 WORKER_STATES = ("starting", "waiting", "joining", "counting", "stopping")
 """`waiting`: for Kafka or ClickHouse, before counting begins. Then partitions have states of their own."""
+_OUTCOMES = ("accepted", "duplicate", "rejected")
 _SECONDS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
 
 
@@ -61,6 +62,12 @@ class PartitionMetrics(Observer, CommitObserver):
 
     def __init__(self, metrics: Metrics, partition: int) -> None:
         self._metrics, self._partition = metrics, str(partition)
+        # Prometheus sees no increase in a counter's first value: one that begins at 1 would alarm nobody.
+        single = (metrics.records, metrics.commits, metrics.commit_errors, metrics.ghosts, metrics.dedup.seal_errors)
+        for counter in single:
+            counter.labels(self._partition)
+        for outcome in _OUTCOMES:
+            metrics.events.labels(self._partition, outcome)
 
     def committed(self, pending: Pending, flush: Any, outcome: Committed, seconds: float) -> None:  # noqa: ARG002
         metrics, partition = self._metrics, self._partition
@@ -69,9 +76,8 @@ class PartitionMetrics(Observer, CommitObserver):
         metrics.records.labels(partition).inc(pending.records)
         metrics.offsets.labels(partition, "control").inc(pending.control)
         metrics.offsets.labels(partition, "aborted").inc(pending.aborted)
-        metrics.events.labels(partition, "accepted").inc(flush.accepted)
-        metrics.events.labels(partition, "duplicate").inc(flush.duplicates)
-        metrics.events.labels(partition, "rejected").inc(flush.rejected)
+        for became, events in zip(_OUTCOMES, (flush.accepted, flush.duplicates, flush.rejected), strict=True):
+            metrics.events.labels(partition, became).inc(events)
         metrics.ignored.labels(partition).inc(flush.unknown_fields)
         metrics.overflowed.labels(partition).inc(flush.overflowed_labels)
 

@@ -98,6 +98,17 @@ async def test_metrics_add_up_what_was_committed_and_show_states() -> None:
     assert (await _scrape(metrics))["fleetmeter_partition_state", "stopped"] == 1
 
 
+async def test_the_first_trouble_is_an_increase() -> None:
+    """Prometheus takes a counter that appears with 1 for one that has always been 1."""
+    metrics = Metrics()
+    PartitionMetrics(metrics, 2)
+    samples = await _scrape(metrics)
+    assert samples["fleetmeter_commit_ghosts_total", ""] == 0
+    assert samples["fleetmeter_commit_errors_total", ""] == 0
+    assert samples["fleetmeter_dedup_seal_errors_total", ""] == 0
+    assert samples["fleetmeter_events_total", "rejected"] == samples["fleetmeter_events_total", "accepted"] == 0
+
+
 async def test_metrics_tell_what_is_remembered_and_how() -> None:
     metrics = Metrics()
     status = PartitionStatus(
