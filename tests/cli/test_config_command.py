@@ -37,7 +37,8 @@ def test_a_password_is_never_printed(fleetmeter: Callable[..., Any], monkeypatch
 
 def test_an_option_wins_over_the_environment(fleetmeter: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FLEETMETER_TOPIC", "from.environment")
-    assert fleetmeter("config", "--json", "-s", "topic=from.option").json["topic"]["value"] == "from.option"
+    printed = fleetmeter("config", "--json", "-s", "topic=from.option").json["topic"]
+    assert (printed["value"], printed["from"]) == ("from.option", "option")
 
 
 def test_a_setting_without_a_value_is_refused(fleetmeter: Callable[..., Any]) -> None:

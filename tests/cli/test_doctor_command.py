@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import pytest
@@ -91,5 +93,18 @@ def test_a_password_in_the_clear_is_mentioned_and_an_unreadable_file_is_wrong_in
 
 def test_this_machine_is_looked_at(tmp_path: Any) -> None:
     assert doctor.check_python().ok
-    assert doctor.check_disk(str(tmp_path)).found.endswith("GiB")
+    assert doctor.check_disk(tmp_path).found.endswith("GiB")
     assert doctor.check_docker().found
+
+
+def test_the_disk_is_that_of_the_data_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Which may be full, or have room, where the root's is not."""
+    asked: list[Path] = []
+
+    def disk_usage(path: Path) -> SimpleNamespace:
+        asked.append(path)
+        return SimpleNamespace(free=0)
+
+    monkeypatch.setattr("shutil.disk_usage", disk_usage)
+    assert not doctor.check_disk(tmp_path / "not" / "made").ok
+    assert asked == [tmp_path]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from fleetmeter_jobs.cli.app import command_app
@@ -23,7 +22,8 @@ def config(as_json: Json = False, data_dir: DataDir = None, setting: Given = Non
     """
     own = own_settings(data_dir, setting)
     settings = settings_of_stack(data_dir, setting)
-    rows = [_describe(name, settings, own) for name in Settings.model_fields]
+    options = {pair.partition("=")[0].strip() for pair in setting or []} | ({"data_dir"} if data_dir else set())
+    rows = [_describe(name, settings, own, options) for name in Settings.model_fields]
     if as_json:
         print_json({row["name"]: {key: row[key] for key in ("value", "from", "variable", "meaning")} for row in rows})
         return
@@ -32,10 +32,9 @@ def config(as_json: Json = False, data_dir: DataDir = None, setting: Given = Non
     )
 
 
-def _describe(name: str, settings: Settings, own: Settings) -> dict[str, Any]:
-    variable = f"{ENV_PREFIX}{name.upper()}"
+def _describe(name: str, settings: Settings, own: Settings, options: set[str]) -> dict[str, Any]:
     if name in own.model_fields_set:
-        origin = "environment" if os.environ.get(variable) else "option"
+        origin = "option" if name in options else "environment"
     else:
         origin = "running stack" if name in settings.model_fields_set else "default"
     value = getattr(settings, name)
@@ -47,6 +46,6 @@ def _describe(name: str, settings: Settings, own: Settings) -> dict[str, Any]:
         "name": name,
         "value": value,
         "from": origin,
-        "variable": variable,
+        "variable": f"{ENV_PREFIX}{name.upper()}",
         "meaning": Settings.model_fields[name].description or "",
     }

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import asdict
+from pathlib import Path
 
 import typer
 from fleetmeter_local import Prerequisite, check_prerequisites
@@ -34,7 +35,7 @@ def doctor(as_json: Json = False, data_dir: DataDir = None, setting: Given = Non
     Example: fleetmeter doctor
     """
     settings = own_settings(data_dir, setting)
-    checks = [check_python(), check_native(), check_disk(str(settings.data_dir.absolute().anchor or "/"))]
+    checks = [check_python(), check_native(), check_disk(settings.data_dir)]
     docker = check_docker()
     engines = check_prerequisites()
     given = {
@@ -87,9 +88,10 @@ def check_native() -> Prerequisite:
     )
 
 
-def check_disk(path: str) -> Prerequisite:
-    """Room for the local engines' data."""
-    free = shutil.disk_usage(path).free
+def check_disk(folder: Path) -> Prerequisite:
+    """Room for the local engines' data: on the disk of their folder, or on which it would be made."""
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    free = shutil.disk_usage(there).free
     return Prerequisite(
         "free disk",
         ok=free >= MINIMUM_FREE_BYTES,
