@@ -21,7 +21,8 @@ def explain(code: int, field: str, payload: bytes) -> str:
     """
     reason = Reason.of_number(code)
     prefix = f"{field}: " if field else ""
-    if reason is Reason.DUPLICATE_KEY:
+    # Of what is too large nothing can be said by reading it, and reading could take all memory.
+    if reason in {Reason.DUPLICATE_KEY, Reason.TOO_LARGE}:
         return f"{prefix}{reason.sentence}"
     if reason is Reason.NOT_JSON:
         return f"{reason.sentence} {_syntax_problem(payload)}".rstrip()

@@ -15,6 +15,9 @@ from fleetmeter_jobs.ledger.side_rows import Fact, Rejection
 from fleetmeter_jobs.record_batch import RecordBatch
 
 _SIDE_BYTES_LIMIT = 32 * 1024 * 1024
+_REJECTION_BYTES = 1024
+"""What a rejection takes besides its payload while it waits and, with its sentence, when it becomes a row, about."""
+_FACT_BYTES = 256
 _CORE_ERRORS = (ValueError, TypeError, OverflowError, MemoryError, RuntimeError)
 
 
@@ -54,7 +57,7 @@ class Pending:
     rejections: list[Rejection] = field(default_factory=list)
     facts: list[Fact] = field(default_factory=list)
     side_bytes: int = 0
-    """Payload bytes of rejections and facts, which wait in memory."""
+    """What rejections and facts, which wait in memory, take of it."""
 
     def __post_init__(self) -> None:
         self.next_offset = self.first_offset
@@ -97,7 +100,7 @@ class Pending:
             ) from error
         for offset, index, event in resolved.facts:
             self.facts.append(Fact(offset, index, event))
-            self.side_bytes += len(event)
+            self.side_bytes += len(event) + _FACT_BYTES
 
     def _ingest_values(self, core: Core, batch: RecordBatch) -> None:
         try:
@@ -110,9 +113,9 @@ class Pending:
         for record, index, code, field_name, payload in ingested.rejections:
             offset = batch.base_offset + record
             self.rejections.append(Rejection(offset, index, batch.append_time_ms, code, field_name, payload))
-            self.side_bytes += len(payload)
+            self.side_bytes += len(payload) + _REJECTION_BYTES
         for record, index, event in ingested.facts:
             self.facts.append(Fact(batch.base_offset + record, index, event))
-            self.side_bytes += len(event)
+            self.side_bytes += len(event) + _FACT_BYTES
         seen_us = min(ingested.max_event_time_us, batch.append_time_ms * 1000)
         self.watermark_us = max(self.watermark_us, seen_us)
