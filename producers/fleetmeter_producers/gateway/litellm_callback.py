@@ -23,7 +23,7 @@ from fleetmeter_producers.gateway.routing import Gateway
 _logger = logging.getLogger(__name__)
 
 _CONVENTION: Final = "litellm"
-_REMEMBERED: Final = 10_000
+_REMEMBERED: Final = 20_000
 _NO_FIELDS: Final[Mapping[str, Any]] = MappingProxyType({})
 _OPERATIONS: Final = MappingProxyType(
     {
@@ -63,7 +63,7 @@ class LiteLLMMeter(CustomLogger):  # type: ignore[misc]  # its types are not loo
         super().__init__()
         self._gateway, self._account, self._fields, self._failures = gateway, account, fields, failures
         self._lock = threading.RLock()  # garbage collection may end a stream in the middle of this
-        self._seen: OrderedDict[tuple[str, bool], None] = OrderedDict()
+        self._seen: OrderedDict[tuple[str, bool, str, str], None] = OrderedDict()
 
     def log_success_event(
         self,
@@ -114,22 +114,29 @@ class LiteLLMMeter(CustomLogger):  # type: ignore[misc]  # its types are not loo
                 raise TypeError("LiteLLM gave no standard_logging_object")
             call_id = kwargs.get("litellm_call_id") or payload.get("id")
             # One without a name can't be known again; and an attempt that failed must not hide what was answered.
-            if call_id is None or self._is_new(str(call_id), payload.get("status") == "failure"):
+            if call_id is None or self._is_new(str(call_id), payload):
                 self._emit(payload, kwargs)
         except Exception:
             # LiteLLM would log it too, but call it non-blocking; here money is lost.
             _logger.exception("a request of LiteLLM is not metered")
             NOTES.add(_CONVENTION, [Note(NoteCode.NOT_EMITTED, "generation", "is lost: see the log")])
 
-    def _is_new(self, call_id: str, failed: bool) -> bool:
-        told = (call_id, failed)
+    def _is_new(self, call_id: str, payload: Mapping[str, Any]) -> bool:
+        """Whether it was not told yet.
+
+        A call's id proves nothing by itself: who asks the proxy may name it, in the header x-litellm-call-id, as he
+        likes. What is told twice has its beginning or its answer's id in common, too.
+        """
+        failed = payload.get("status") == "failure"
+        known = [(name, str(payload[name])) for name in ("id", "startTime") if payload.get(name) is not None]
+        # An answer without an id of its own bears the call's.
+        told = [(call_id, failed, name, value) for name, value in known if value != call_id]
         with self._lock:
-            if told in self._seen:
-                return False
-            self._seen[told] = None
-            if len(self._seen) > _REMEMBERED:
+            new = not any(mark in self._seen for mark in told or [(call_id, failed, "", "")])
+            self._seen.update(dict.fromkeys(told or [(call_id, failed, "", "")]))
+            while len(self._seen) > _REMEMBERED:
                 self._seen.popitem(last=False)
-            return True
+            return new
 
     def _emit(self, payload: Mapping[str, Any], kwargs: Mapping[str, Any]) -> None:
         if payload.get("cache_hit"):

@@ -222,6 +222,26 @@ def test_what_it_is_told_twice_counts_once(install: Any, emitter: KeepingEmitter
     assert len(emitter.events) == 2
 
 
+@pytest.mark.parametrize(
+    ("answers", "events"),
+    [
+        ([("c1", 10.0), ("c2", 20.0), ("c3", 30.0)], 3),
+        ([("call-1", 10.0), ("call-1", 20.0)], 2),  # as of embeddings, whose answers have no id
+        ([("c1", 10.0), ("c1", 10.5)], 1),  # the answer of a call within the call
+        ([("c1", 10.0), ("c2", 10.0)], 1),  # put together twice, from the chunks of one stream
+    ],
+)
+def test_a_call_s_id_that_the_caller_repeats_hides_nothing(
+    install: Any, emitter: KeepingEmitter, answers: list[tuple[str, float]], events: int
+) -> None:
+    meter = install()
+    payload = {"model": "gpt-x", "prompt_tokens": 2, "completion_tokens": 1, "total_tokens": 3}
+    for answer_id, began in answers:
+        told = {**payload, "id": answer_id, "startTime": began, "endTime": began + 1}
+        meter.log_success_event({"litellm_call_id": "call-1", "standard_logging_object": told}, None, None, None)
+    assert len(emitter.events) == events
+
+
 def test_a_failed_attempt_does_not_hide_the_answer_of_the_same_call(install: Any, emitter: KeepingEmitter) -> None:
     meter = install(failures=True)
     payload = {"id": "c", "model": "gpt-x", "prompt_tokens": 2, "completion_tokens": 1, "total_tokens": 3}
