@@ -4,12 +4,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, RecordBatch};
+use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_buffer::Buffer;
 use arrow_ipc::convert::try_fb_to_schema;
 use arrow_ipc::reader::{read_dictionary, read_record_batch};
 use arrow_ipc::{Message, MessageHeader, root_as_message};
 use arrow_schema::{Schema, SchemaRef};
+
+use crate::reasons::Reason;
 
 const CONTINUATION: [u8; 4] = [0xff; 4];
 
@@ -31,15 +33,17 @@ pub fn inspect(stream: &[u8]) -> Option<Claims> {
     Some(claims)
 }
 
-/// Decodes the schema and all record batches; `None` if the stream cannot be read. Every column counts as nullable,
-/// whatever the schema says: a null where none may be is the fault of its row.
-pub fn decode(stream: &[u8]) -> Option<(SchemaRef, Vec<RecordBatch>)> {
+/// Decodes the schema and all record batches. Every column counts as nullable, whatever the schema says: a null where none
+/// may be is the fault of its row. `BadArrow` if the stream cannot be read, `TooLarge` if additions to its dictionaries
+/// would copy more than `most_copied` bytes.
+pub fn decode(stream: &[u8], most_copied: u64) -> Result<(SchemaRef, Vec<RecordBatch>), Reason> {
     // One copy, into aligned memory; the arrays point into it.
     let buffer = Buffer::from(stream);
     let mut schema: Option<SchemaRef> = None;
     let mut dictionaries: HashMap<i64, ArrayRef> = HashMap::new();
     let mut batches = Vec::new();
-    each_message(stream, |message, body_start, body_length| {
+    let mut copied = 0u64;
+    let read = each_message(stream, |message, body_start, body_length| {
         let body = buffer.slice_with_length(body_start, body_length);
         match (message.header_type(), &schema) {
             (MessageHeader::Schema, None) => {
@@ -47,6 +51,13 @@ pub fn decode(stream: &[u8]) -> Option<(SchemaRef, Vec<RecordBatch>)> {
             }
             (MessageHeader::DictionaryBatch, Some(schema)) => {
                 let batch = message.header_as_dictionary_batch()?;
+                if let Some(known) = dictionaries.get(&batch.id()).filter(|_| batch.isDelta()) {
+                    // An addition makes a copy of all before it, while the batches in between keep that.
+                    copied = copied.saturating_add(known.to_data().get_slice_memory_size().ok()? as u64);
+                    if copied > most_copied {
+                        return None;
+                    }
+                }
                 read_dictionary(&body, batch, schema, &mut dictionaries, &message.version()).ok()?;
             }
             (MessageHeader::RecordBatch, Some(schema)) => {
@@ -57,8 +68,12 @@ pub fn decode(stream: &[u8]) -> Option<(SchemaRef, Vec<RecordBatch>)> {
             _ => return None,
         }
         Some(())
-    })?;
-    Some((schema?, batches))
+    });
+    match (read, schema) {
+        (Some(()), Some(schema)) => Ok((schema, batches)),
+        _ if copied > most_copied => Err(Reason::TooLarge),
+        _ => Err(Reason::BadArrow),
+    }
 }
 
 fn nullable(schema: Schema) -> SchemaRef {

@@ -68,7 +68,8 @@ fn decode(spec: &Spec, stream: &[u8], most_bytes: u64) -> Result<(usize, Batch, 
     if claims.decoded_bytes > most_bytes {
         return Err(Rejection::whole(Reason::TooLarge));
     }
-    let (schema, mut batches) = arrow_framing::decode(stream).ok_or_else(bad)?;
+    let (schema, mut batches) =
+        arrow_framing::decode(stream, most_bytes - claims.decoded_bytes).map_err(Rejection::whole)?;
     let event_type = type_of(spec, &schema)?;
     let event = &spec.types[event_type];
     let rest = batches.split_off(batches.len().min(1));

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 from contract_vectors.arrow import stream
 from contract_vectors.vector import APPEND_TIME_US, generation
-from fleetmeter_reference.aggregator import MOST_REFUSED, Ingested, Reference, Rejection
+from fleetmeter_reference.aggregator import MOST_REFUSED, Ingested, Limits, Reference, Rejection
 from native_aggregator import NativeAggregator
 
 GOOD = generation("e-1").encode()
@@ -73,3 +73,23 @@ def test_batches_with_a_dictionary_larger_than_they_are() -> None:
         found.append({key: group.sums["requests"] for key, group in one.flush().usage.items()})
     assert found[0] == found[1]
     assert sorted(found[0].values()) == [1, 2]
+
+
+@pytest.mark.parametrize(("additions", "refused"), [(0, []), (2, []), (5, ["too_large"])])
+def test_additions_to_a_dictionary_copy_it_only_so_often(additions: int, refused: list[str]) -> None:
+    values = [""] * 20_000
+    sink = pa.BufferOutputStream()
+    options = pa.ipc.IpcWriteOptions(compression="zstd", emit_dictionary_deltas=True)
+    plain = pa.ipc.open_stream(stream({})).read_all()
+    schema = plain.schema.append(pa.field("colour", pa.dictionary(pa.int32(), pa.string())))
+    with pa.ipc.new_stream(sink, schema, options=options) as writer:
+        for number in range(additions + 1):
+            known = pa.array([*values, *map(str, range(number))])
+            colours = pa.DictionaryArray.from_arrays(pa.array([0], pa.int32()), known)
+            writer.write_table(plain.append_column(schema.field("colour"), colours).cast(schema))
+    answer = NativeAggregator(Limits(record_limit_bytes=20_000)).ingest(
+        [sink.getvalue().to_pybytes()], 0, APPEND_TIME_US
+    )
+    assert [it.code for it in answer.rejections] == refused
+    assert answer.counters.accepted == (0 if refused else 1)
+    assert answer.counters.duplicates == (0 if refused else additions)

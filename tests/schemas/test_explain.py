@@ -1,6 +1,7 @@
 """The sentence of every reason names the field, and nothing that a producer sends can make it fail."""
 
 import json
+import sys
 from typing import Any
 
 import pytest
@@ -47,6 +48,11 @@ SITUATIONS = [
 def test_sentence(reason: Reason, field: str, payload: bytes, words: list[str]) -> None:
     sentence = explain(reason.number, field, payload)
     assert all(word in sentence for word in words), sentence
+
+
+def test_what_is_too_large_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["fleetmeter_schemas.explain"], "orjson", None)  # what would read it
+    assert explain(Reason.TOO_LARGE.number, "", b"[0]") == Reason.TOO_LARGE.sentence
 
 
 def test_every_reason_has_a_situation() -> None:
