@@ -17,12 +17,17 @@ _ROWS_OF_ONE_BLOCK: Final = 16_000_000
 _THROW: Final[dict[str, str | int]] = dict.fromkeys(
     (
         "timeout_overflow_mode",
+        "timeout_overflow_mode_leaf",
         "read_overflow_mode",
+        "read_overflow_mode_leaf",
         "result_overflow_mode",
         "group_by_overflow_mode",
         "sort_overflow_mode",
         "distinct_overflow_mode",
         "join_overflow_mode",
+        # Else what is "not among those frozen" would be what was frozen, too, and be billed again.
+        "set_overflow_mode",
+        "transfer_overflow_mode",
     ),
     "throw",
 )
@@ -33,6 +38,8 @@ READ_SETTINGS: Final[dict[str, str | int]] = {
     "limit": 0,
     "offset": 0,
     **_THROW,
+    # The newest number of an empty log is 0; NULL would be the number before no row, which nobody could ever add.
+    "aggregate_functions_null_for_empty": 0,
     "select_sequential_consistency": 1,
     "apply_deleted_mask": 1,
 }
