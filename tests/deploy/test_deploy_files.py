@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from fleetmeter_jobs.settings import Settings
 from fleetmeter_local import docker
 from fleetmeter_producers.ingest.openapi import openapi
 from fleetmeter_producers.ingest.settings import IngestSettings
+from packaging.requirements import Requirement
 from prometheus_client.exposition import generate_latest
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -78,6 +80,23 @@ def test_compose_runs_the_pinned_images() -> None:
     compose = (DEPLOY / "compose.yaml").read_text()
     images = set(re.findall(r"^ +image: (\S+)$", compose, re.MULTILINE))
     assert images == {"fleetmeter", docker.KAFKA_IMAGE, docker.CLICKHOUSE_IMAGE}
+
+
+def test_compose_has_no_server_that_is_healthy_before_it_can_be_reached() -> None:
+    """The image starts one on its loopback while it makes what it is told to make at its first start."""
+    clickhouse = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["clickhouse"]
+    assert "CLICKHOUSE_DB" not in clickhouse["environment"]
+    assert not any("docker-entrypoint-initdb.d" in volume for volume in clickhouse["volumes"])
+
+
+def test_the_image_holds_the_versions_that_were_tested(tmp_path: Path) -> None:
+    """pip takes no hashes beside a wheel that has none; without them the file is one of plain constraints."""
+    (script,) = re.findall(r"^RUN sed (.*?) /wheels/dev\.lock", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE)
+    command = ["sh", "-c", f"sed {script} {DEPLOY.parent / 'requirements' / 'dev.lock'}"]
+    versions = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    lines = [line for line in versions.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    assert "hash" not in versions
+    assert {"aiokafka", "faust-streaming", "aiohttp", "orjson"} <= {Requirement(line).name for line in lines}
 
 
 def test_workers_are_scraped_where_they_listen() -> None:
