@@ -5,6 +5,9 @@ Uses confluent-kafka's admin client: the topic's id needs a newer metadata reque
 
 from __future__ import annotations
 
+import logging
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +17,8 @@ from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 from fleetmeter_jobs.errors import KafkaUnavailableError, TopicMissingError, TopicRefusedError
 from fleetmeter_jobs.kafka_access import KafkaAccess
 from fleetmeter_jobs.kafka_connection import ConnectionWatch
+
+log = logging.getLogger(__name__)
 
 _TIMEOUT_S = 10.0
 
@@ -57,23 +62,36 @@ class TopicIdentity:
     """The topic's id, over connections that stay open: a millisecond, so that it can be asked before every commit.
 
     Whatever keeps a connection from being made again, a changed password too, is waited for; `describe_topic` tells
-    why.
+    why. A client that gets no answer is exchanged: librdkafka may forget all brokers while a cluster starts again, and
+    never connect any more (confluentinc/librdkafka#5301), and every commit would wait for it for ever.
     """
 
-    def __init__(self, access: KafkaAccess, name: str) -> None:
-        self._bootstrap, self._name = access.bootstrap, name
-        self._admin = AdminClient({**access.librdkafka(), "client.id": "fleetmeter-identity", "log_level": 2})
+    def __init__(self, access: KafkaAccess, name: str, connect: Callable[[dict[str, Any]], Any] = AdminClient) -> None:
+        self._bootstrap, self._name, self._connect = access.bootstrap, name, connect
+        self._options = {**access.librdkafka(), "client.id": "fleetmeter-identity", "log_level": 2}
+        self._exchanging = threading.Lock()
+        self._admin = connect(self._options)
 
     def now(self) -> str:
         """Thread-safe. Raises TopicMissingError, TopicRefusedError (not allowed), KafkaUnavailableError."""
+        admin = self._admin
         try:
-            asked = self._admin.describe_topics(TopicCollection([self._name]), request_timeout=_TIMEOUT_S)
+            asked = admin.describe_topics(TopicCollection([self._name]), request_timeout=_TIMEOUT_S)
             return str(asked[self._name].result().topic_id)
         except KafkaException as error:
             _raise_for_topic(self._bootstrap, self._name, error)
+            if error.args[0].code() < 0:  # librdkafka's own; a broker's answer proves the connection
+                self._exchange(admin)
             raise KafkaUnavailableError(
                 f"Kafka at {self._bootstrap} does not describe topic {self._name}: {error.args[0].str()}"
             ) from error
+
+    def _exchange(self, useless: Any) -> None:
+        """Partitions ask at the same time and fail together: one of them makes the client for all."""
+        with self._exchanging:
+            if self._admin is useless:
+                log.debug("a new connection asks for the id of topic %s", self._name)
+                self._admin = self._connect(self._options)
 
 
 def refuse_unfit(topic: KafkaTopic, bootstrap: str) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from concurrent.futures import Future
+from types import SimpleNamespace
+from typing import Any, TypeVar
 
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
 from fleetmeter_jobs.errors import KafkaUnavailableError, TopicMissingError, TopicRefusedError
 from fleetmeter_jobs.kafka_access import KafkaAccess
@@ -102,3 +105,39 @@ def test_a_broker_that_is_away_may_come_back(unused_tcp_port: int, monkeypatch: 
     assert caught.value.retryable
     with pytest.raises(KafkaUnavailableError):
         TopicIdentity(access, "usage").now()
+
+
+class _Admin:
+    """Answers each question about the topic `usage` with its only answer: an id, or the number of an error."""
+
+    def __init__(self, answer: str | int) -> None:
+        self._answer = answer
+
+    def describe_topics(self, *_args: Any, **_options: Any) -> dict[str, Future[Any]]:
+        future: Future[Any] = Future()
+        if isinstance(self._answer, str):
+            future.set_result(SimpleNamespace(topic_id=self._answer))
+        else:
+            future.set_exception(KafkaException(KafkaError(self._answer)))
+        return {"usage": future}
+
+
+def test_a_client_that_never_connects_again_is_exchanged() -> None:
+    clients = [_Admin(KafkaError._TIMED_OUT), _Admin(KafkaError._TIMED_OUT), _Admin("an id")]
+    identity = TopicIdentity(KafkaAccess("broker:9092"), "usage", lambda _options: clients.pop(0))
+    for _ in range(2):
+        with pytest.raises(KafkaUnavailableError):
+            identity.now()
+    assert [identity.now(), identity.now()] == ["an id", "an id"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "raised"),
+    [(KafkaError.REQUEST_TIMED_OUT, KafkaUnavailableError), (KafkaError.UNKNOWN_TOPIC_OR_PART, TopicMissingError)],
+)
+def test_a_client_that_a_broker_answers_is_kept(answer: int, raised: type[Exception]) -> None:
+    clients = [_Admin(answer)]
+    identity = TopicIdentity(KafkaAccess("broker:9092"), "usage", lambda _options: clients.pop(0))
+    for _ in range(2):
+        with pytest.raises(raised):
+            identity.now()
