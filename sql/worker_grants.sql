@@ -25,6 +25,7 @@ GRANT CREATE TEMPORARY TABLE ON *.* TO fleetmeter_worker;
 -- `fleetmeter migrate`, which alone changes tables and views.
 CREATE ROLE IF NOT EXISTS fleetmeter_migrator;
 GRANT CREATE DATABASE, CREATE TABLE, CREATE VIEW, DROP VIEW, ALTER TABLE, SELECT, INSERT ON fleetmeter.* TO fleetmeter_migrator;
+GRANT SELECT ON system.merge_tree_settings TO fleetmeter_migrator;
 
 -- Billing: rate cards, accounts, closes, invoices. It adds rows, reads what was counted, and deletes only what closes
 -- that were killed left behind.
@@ -38,5 +39,8 @@ GRANT ALTER DELETE ON fleetmeter.billing_unbilled TO fleetmeter_biller;
 -- GRANT TABLE ENGINE ON AggregatingMergeTree TO fleetmeter_worker;
 -- GRANT TABLE ENGINE ON AggregatingMergeTree, TABLE ENGINE ON ReplacingMergeTree TO fleetmeter_migrator;
 -- GRANT TABLE ENGINE ON MergeTree TO fleetmeter_migrator;
+
+-- With FLEETMETER_CLICKHOUSE_CLUSTER, since the migrations then run on all servers of the cluster:
+-- GRANT CLUSTER ON *.* TO fleetmeter_migrator;
 
 -- GRANT fleetmeter_worker TO fleetmeter; GRANT fleetmeter_migrator TO ana;

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError
 from fleetmeter_schemas.tables import LEDGER, QUARANTINE
-from fleetmeter_sql import load_query, run_query
+from fleetmeter_sql import load_query, migrate, run_query
 from fleetmeter_sql.named_queries import parse_query
 from fleetmeter_sql.statements import split_statements
 
@@ -53,6 +54,25 @@ def test_the_grants_are_valid_and_name_what_exists(read_only: Client, statement:
         assert exists == [(1,)], table
     for column in re.findall(r"SELECT\((\w+)\)", statement):
         assert column in {*LEDGER.column_names, *QUARANTINE.column_names}
+
+
+def test_who_migrates_may_read_what_migrations_look_at(read_only: Client) -> None:
+    """Servers give only some of the system tables to everybody."""
+    asked: list[str] = []
+
+    class Recording:
+        def query(self, query: str, /, **options: Any) -> Any:
+            asked.append(query)
+            return read_only.query(query, **options)
+
+        def command(self, cmd: str, /, **options: Any) -> Any:
+            asked.append(cmd)
+            return read_only.command(cmd, **options)
+
+    migrate(Recording(), str(read_only.database))
+    looked_at = set(re.findall(r"system\.(\w+)", " ".join(asked)))
+    granted = {t for s in WORKER_GRANTS for t in re.findall(r"ON system\.(\w+) TO fleetmeter_migrator", s)}
+    assert looked_at - {"databases", "tables", "columns"} == granted
 
 
 def test_the_grants_cover_all_but_pseudonyms_and_identities(read_only: Client) -> None:
