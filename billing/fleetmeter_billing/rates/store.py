@@ -62,7 +62,7 @@ def publish(
     """
     at = publisher.at or datetime.now(UTC)
     newest = newest_card(client, card.card)
-    if newest is not None and newest.card == card:
+    if newest is not None and _says_the_same(newest.card, card):
         return Publication(newest, is_new=False)
     if newest is not None:
         check_succession(newest, card)
@@ -86,12 +86,17 @@ def publish(
     if winner == name:
         return Publication(published, is_new=True)
     there = load_card(client, card.card, version)
-    if there.card == card:
+    if _says_the_same(there.card, card):
         return Publication(there, is_new=False)
     raise PublishRefusedError(
         f"{there.published_by} published version {version} of {card.card} meanwhile: see `fleetmeter rates diff`, and "
         "publish again if yours is still right"
     )
+
+
+def _says_the_same(one: RateCard, other: RateCard) -> bool:
+    """Also in the same order, in which lines stand and fixed discounts are spent; equal mappings may differ in it."""
+    return one.to_json() == other.to_json()
 
 
 def check_succession(newest: PublishedCard, card: RateCard) -> None:

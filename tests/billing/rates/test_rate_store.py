@@ -71,6 +71,15 @@ def test_the_same_content_is_not_published_twice(client: Client) -> None:
     assert len(published_cards(client, "same")) == 1
 
 
+def test_another_order_of_prices_is_another_card(client: Client) -> None:
+    fee, seats = "a: {label: Fee, model: {type: flat, amount: 5}}", "b: {label: Seats, model: {type: flat, amount: 9}}"
+    head = "card: order, currency: EUR, effective_from: 2026-11-01, meters: {m: {measure: requests}}"
+    for number, prices in enumerate((f"{fee}, {seats}", f"{seats}, {fee}"), 1):
+        made = publish(client, parse_card(f"{{{head}, prices: {{{prices}}}}}"), OCTOBER)
+        assert (made.is_new, made.published.version) == (True, number)
+    assert [*load_card(client, "order", 2).card.prices] == ["b", "a"]
+
+
 def test_what_may_not_follow_is_refused(client: Client) -> None:
     arms = ", plans: {a: {}, b: {}}, experiments: {x: {salt: SALT, on: a, arms: {one: ARM_A, two: ARM_B}}}"
     arms = arms.replace("ARM_A", "{weight: 1, plan: a}").replace("ARM_B", "{weight: 1, plan: b}")
