@@ -116,6 +116,7 @@ class PartitionLedger:
             CutRule(settings.dedup_chunk_ids, settings.dedup_chunk_limit_bytes),
             settings.dedup_filter_limit_bytes,
             inherited_epochs(self._store, topology, self.partition, position, memory_us),
+            self._cancel,
         )
 
     def blob_stats(self, blob: bytes) -> Mapping[str, int]:

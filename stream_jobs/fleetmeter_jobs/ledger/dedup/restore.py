@@ -21,8 +21,9 @@ from fleetmeter_jobs.ledger.dedup.chunks import DAY_US, BlobStats, CutRule, Cutt
 from fleetmeter_jobs.ledger.dedup.native import Native
 from fleetmeter_jobs.ledger.dedup.seal import read_chain
 from fleetmeter_jobs.ledger.dedup.store import DedupStore
-from fleetmeter_jobs.ledger.errors import DedupMovedError, DedupStateError
+from fleetmeter_jobs.ledger.errors import CommitAbandonedError, DedupMovedError, DedupStateError
 from fleetmeter_jobs.ledger.position import PartitionId, Position
+from fleetmeter_jobs.ledger.retry import Cancel
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ def restore(
     rule: CutRule,
     filter_limit_bytes: int,
     inherited: Sequence[Log] = (),
+    cancel: Cancel | None = None,
 ) -> Restored:
     """A core that knows every event committed before `position`, and all of the closed logs `inherited`, other
     partitions'; it needs that nothing is committed after it.
@@ -60,10 +62,11 @@ def restore(
     say were accepted, and the core must end up with all that are remembered. Raises DedupStateError when they don't,
     when blobs overlap or reach beyond the position, or when something is damaged: going on would count resent events
     again. A rival that seals meanwhile deletes blobs under our eyes; then all is read again. Raises DedupMovedError if
-    that rival is ahead of `position`; StoreUnavailableError: start again.
+    that rival is ahead of `position`; StoreUnavailableError: start again; CommitAbandonedError between two chunks or
+    blobs once `cancel` is set: whoever gets the partition next holds another such state in memory.
     """
     while True:
-        reading = _Reading(store, new_core(), native, rule)
+        reading = _Reading(store, new_core(), native, rule, cancel)
         try:
             return reading.all(partition, position, inherited, filter_limit_bytes)
         except DedupMovedError:
@@ -76,8 +79,9 @@ def restore(
 
 
 class _Reading:
-    def __init__(self, store: DedupStore, core: Any, native: Native, rule: CutRule) -> None:
+    def __init__(self, store: DedupStore, core: Any, native: Native, rule: CutRule, cancel: Cancel | None) -> None:
         self._store, self._core, self._native, self._rule = store, core, native, rule
+        self._cancel = cancel
         self._book = ChunkBook()
         self._chains: dict[PartitionId, Chain] = {}
         self._blobs = self._blob_bytes = self._identities = self._sequenced = self._foreign = 0
@@ -117,6 +121,7 @@ class _Reading:
         manifests.sort(key=lambda one: one.append_day)
         held = 0
         for manifest in reversed(manifests):
+            self._give_up_if_told(str(manifest))
             content = self._store.content(manifest)
             if content is None:
                 raise DedupMovedError(f"{manifest} has expired")
@@ -168,7 +173,12 @@ class _Reading:
                 "events were accepted: blobs are missing, or counted twice. Run `fleetmeter reconcile`"
             )
 
+    def _give_up_if_told(self, before: str) -> None:
+        if self._cancel is not None and self._cancel.is_set():
+            raise CommitAbandonedError(f"told to stop while reading what was counted, before {before}")
+
     def _restore(self, blob: bytes, where: str) -> None:
+        self._give_up_if_told(where)
         try:
             self._core.restore(blob)
         except ValueError as error:

@@ -9,10 +9,19 @@ import pytest
 from fleetmeter_doubles import MemoryLedger
 from fleetmeter_doubles.dedup_world import DAY, DedupWorld
 from fleetmeter_doubles.memory_ledger import Fault
+from fleetmeter_doubles.toy_core import ToyCore
+from fleetmeter_doubles.toy_dedup import TOY_NATIVE
 from fleetmeter_jobs.ledger import ClickHouseStore, PartitionId
 from fleetmeter_jobs.ledger import clickhouse_store as clickhouse_store_module
 from fleetmeter_jobs.ledger.decisions import Batch, Decided, LogNow, decide, plan_new_epoch
-from fleetmeter_jobs.ledger.errors import DedupMovedError, DedupStateError, StoreUnavailableError
+from fleetmeter_jobs.ledger.errors import (
+    CommitAbandonedError,
+    DedupMovedError,
+    DedupStateError,
+    StoreUnavailableError,
+)
+from fleetmeter_jobs.partition_ledger import PartitionLedger
+from fleetmeter_jobs.settings import Settings
 
 
 def test_the_core_knows_what_every_blob_names(world: DedupWorld) -> None:
@@ -196,3 +205,39 @@ def test_a_core_that_loses_an_id_is_found_out(toy_world: DedupWorld, monkeypatch
     monkeypatch.setattr("fleetmeter_doubles.toy_core.is_sequenced", lambda value: value == b"never")
     with pytest.raises(DedupStateError, match="hold 6 sequenced and 12 foreign ids"):
         toy_world.restore()
+
+
+@pytest.mark.parametrize("sealed", [False, True], ids=["blobs", "chunks"])
+def test_a_partition_that_was_given_away_is_not_read_to_its_end(toy_world: DedupWorld, sealed: bool) -> None:
+    """A large state takes minutes; with each rebalance meanwhile one more of them would be in memory."""
+    toy_world.fill([DAY, DAY + 1, DAY + 2], commits=3)
+    if sealed:
+        toy_world.seal_all()
+
+    class _Core(ToyCore):
+        def restore(self, blob: bytes) -> None:
+            self.taken()
+            super().restore(blob)
+
+        def set_chunk(self, chunk: int, **content: Any) -> None:
+            self.taken()
+            super().set_chunk(chunk, **content)
+
+        def taken(self) -> None:
+            taken.append(self)
+            ledger.abandon()
+
+    taken: list[ToyCore] = []
+    ledger = PartitionLedger(
+        toy_world.store,
+        toy_world.partition.topic,
+        toy_world.partition.partition,
+        Settings(),
+        lambda: "topic-id",
+        core=lambda _settings, _key: _Core(),
+        native=lambda: TOY_NATIVE,
+    )
+    position = ledger.open(toy_world.log_start, "topic-id")
+    with pytest.raises(CommitAbandonedError):
+        ledger.restore(position)
+    assert len(taken) == 1
