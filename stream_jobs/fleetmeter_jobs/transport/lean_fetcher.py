@@ -54,6 +54,8 @@ class LeanFetcher(Fetcher):  # type: ignore[misc]  # aiokafka has no types
         """Partitions whose last fetch got no answer, with the reason."""
 
     async def _proc_fetch_request(self, assignment: Any, node_id: int, request: FetchRequest) -> bool:
+        # Of the moments between question and answer the first: a process that was frozen meanwhile reads an old answer.
+        asked_ms = int(1000 * time.time())
         try:
             response = await self._client.send(node_id, request)
         except kafka_errors.KafkaError as error:
@@ -79,7 +81,7 @@ class LeanFetcher(Fetcher):  # type: ignore[misc]  # aiokafka has no types
                 if error_code:
                     new_data |= self._on_partition_error(tp, asked_for[tp], kafka_errors.for_code(error_code))
                     continue
-                state.highwater, state.lso, state.timestamp = highwater, part[0], int(1000 * time.time())
+                state.highwater, state.lso, state.timestamp = highwater, part[0], asked_ms
                 aborted = part[2] if response.API_VERSION >= 11 else part[-2]
                 new_data |= self._on_partition_data(tp, part[-1], aborted, asked_for[tp], assignment)
         return new_data
