@@ -62,7 +62,8 @@ def meter_spans(
 
 class _UsageSpans(SpanProcessor):
     """Where an instrumentation of a framework wraps that of a client, both make an inference span of one call: the
-    inner one counts, and the outer ones only if no inner one told tokens."""
+    inner one counts, and the outer ones only if no inner one told tokens. An embedding is no part of a generation, nor
+    the other way round: a look-up on the way to an answer counts beside it."""
 
     def __init__(
         self,
@@ -75,9 +76,10 @@ class _UsageSpans(SpanProcessor):
         self._gateway, self._account, self._fields, self._estimated = gateway, account, fields, estimated
         # A stream that garbage collection closes may end its span in the middle of this.
         self._lock = threading.RLock()
-        # Spans that have not ended: their parents, and whether a span inside has told tokens.
+        # Spans that have not ended: their parents, and whether a span inside has told tokens, of embeddings (True) or
+        # of generations (False).
         self._parents: OrderedDict[int, int | None] = OrderedDict()
-        self._told_inside: set[int] = set()
+        self._told_inside: set[tuple[int, bool]] = set()
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:  # noqa: ARG002
         """Remember who is inside of whom."""
@@ -87,7 +89,7 @@ class _UsageSpans(SpanProcessor):
             self._parents[span.context.span_id] = None if span.parent is None else span.parent.span_id
             if len(self._parents) > _LIVE_SPANS:  # some never end
                 forgotten, _ = self._parents.popitem(last=False)
-                self._told_inside.discard(forgotten)
+                self._told_inside -= {(forgotten, False), (forgotten, True)}
 
     def on_end(self, span: ReadableSpan) -> None:
         """Emit what an inference span tells."""
@@ -102,22 +104,24 @@ class _UsageSpans(SpanProcessor):
         attributes = span.attributes or {}
         operation = _OPERATIONS.get(str(attributes.get("gen_ai.operation.name")))
         tells = operation is not None and any(str(name).startswith("gen_ai.usage.") for name in attributes)
-        if not self._end(span, tells=tells) and operation is not None:
+        if not self._end(span, embeds=operation == "embedding", tells=tells) and operation is not None:
             self._emit(span, attributes, operation)
 
-    def _end(self, span: ReadableSpan, *, tells: bool) -> bool:
-        """Forget a span; returns whether one inside it has told tokens already."""
+    def _end(self, span: ReadableSpan, *, embeds: bool, tells: bool) -> bool:
+        """Forget a span; returns whether one of its kind inside it has told tokens already."""
         if span.context is None:
             return False
         with self._lock:
-            inside = span.context.span_id in self._told_inside
-            self._told_inside.discard(span.context.span_id)
-            parent = self._parents.pop(span.context.span_id, None)
-            if tells or inside:
-                while parent is not None and parent in self._parents and parent not in self._told_inside:
-                    self._told_inside.add(parent)
-                    parent = self._parents[parent]
-            return inside
+            span_id = span.context.span_id
+            inside = {kind for kind in (False, True) if (span_id, kind) in self._told_inside}
+            self._told_inside -= {(span_id, kind) for kind in inside}
+            parent = self._parents.pop(span_id, None)
+            for kind in inside | ({embeds} if tells else set()):
+                above = parent
+                while above is not None and above in self._parents and (above, kind) not in self._told_inside:
+                    self._told_inside.add((above, kind))
+                    above = self._parents[above]
+            return embeds in inside
 
     def _emit(self, span: ReadableSpan, attributes: Mapping[str, Any], operation: str) -> None:
         account = self._account(span) if callable(self._account) else self._account

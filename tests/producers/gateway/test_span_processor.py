@@ -119,6 +119,15 @@ def test_of_nested_spans_of_one_call_the_inner_one_counts(tracer: Tracer, emitte
     assert [event.data.to_wire()["output_tokens"] for event in emitter.events] == [97]
 
 
+def test_an_embedding_inside_counts_beside_the_generation_around_it(tracer: Tracer, emitter: KeepingEmitter) -> None:
+    embedding = {"gen_ai.operation.name": "embeddings", "gen_ai.request.model": "e", "gen_ai.usage.input_tokens": 8}
+    start = tracer.start_as_current_span
+    with start("chat gpt-x", attributes=CHAT), start("retrieval"), start("embeddings e", attributes=embedding):
+        pass
+    told = [event.data.to_wire() for event in emitter.events]
+    assert [(each["operation"], each["input_tokens"]) for each in told] == [("embedding", 8), ("chat", 52)]
+
+
 def test_an_inner_span_that_tells_nothing_leaves_it_to_the_outer(tracer: Tracer, emitter: KeepingEmitter) -> None:
     silent = {name: value for name, value in CHAT.items() if "usage" not in name}
     with tracer.start_as_current_span("framework", attributes=CHAT):
