@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
+import resource
 import zlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import cramjam
@@ -56,6 +58,38 @@ def test_bytes_are_cut_from_and_put_to_the_front(tmp_path: Path) -> None:
     body.cut_front(0)
     body.put_front(b"")
     assert body.size == len(DATA) + 6
+    assert list(tmp_path.iterdir()) == [body.path]
+
+
+@pytest.fixture
+def full_disk() -> Iterator[None]:
+    """No file may grow beyond 1 MiB: as a full disk, the system refuses to write on."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize(
+    ("content", "change"),
+    [
+        (b"INSERT\n", lambda body: body.cut_front(7)),
+        (b"", lambda body: body.put_front(b"first\n")),
+        (None, lambda body: body.decompress("lz4")),
+        (None, lambda body: body.decompress("zstd")),
+    ],
+    ids=["cut", "put", "lz4", "zstd"],
+)
+def test_a_full_disk_is_told_as_such_and_gets_nothing_left_on_it(
+    tmp_path: Path, request: pytest.FixtureRequest, content: bytes | None, change: Callable[[Body], None]
+) -> None:
+    """What stayed of each try would keep the disk full."""
+    encoding = request.node.callspec.id
+    body = _body(tmp_path, content + DATA if content is not None else ENCODERS[encoding](DATA))
+    request.getfixturevalue("full_disk")
+    with pytest.raises(OSError) as refused:  # noqa: PT011  (its number is what counts)
+        change(body)
+    assert refused.value.errno == errno.EFBIG
     assert list(tmp_path.iterdir()) == [body.path]
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import tempfile
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -27,6 +28,8 @@ _CODECS: dict[str, ModuleType] = {
 }
 
 WRITE_BYTES = 1 << 20
+_OF_THE_SYSTEM = re.compile(r"\(os error (\d+)\)")
+"""How the codecs, which have one error for everything, tell the system's."""
 
 
 class Body:
@@ -49,30 +52,25 @@ class Body:
         """Drops the first `count` bytes (a statement in front of its data), copying the rest in bounded memory."""
         if count <= 0:
             return
-        descriptor, name = tempfile.mkstemp(dir=self.path.parent)
-        rest = Path(name)
-        with os.fdopen(descriptor, "wb") as target, self.path.open("rb") as source:
+        with self._replacement() as rest, rest.open("wb") as target, self.path.open("rb") as source:
             source.seek(count)
             while piece := source.read(WRITE_BYTES):
                 target.write(piece)
-        rest.replace(self.path)
 
     def put_front(self, data: bytes) -> None:
         """Adds bytes before the first (data that came with the statement in the URL)."""
         if not data:
             return
-        descriptor, name = tempfile.mkstemp(dir=self.path.parent)
-        whole = Path(name)
-        with os.fdopen(descriptor, "wb") as target, self.path.open("rb") as source:
+        with self._replacement() as whole, whole.open("wb") as target, self.path.open("rb") as source:
             target.write(data)
             while piece := source.read(WRITE_BYTES):
                 target.write(piece)
-        whole.replace(self.path)
 
     def decompress(self, encoding: str) -> None:
         """Replaces the content by its decompressed form.
 
-        Raises ClickHouseError: 89 for an encoding that is not known, 271 for data that is damaged or cut short.
+        Raises ClickHouseError: 89 for an encoding that is not known, 271 for data that is damaged or cut short; OSError
+        for a disk that is full.
         """
         if encoding in ("", "identity"):
             return
@@ -85,19 +83,30 @@ class Body:
             )
         if self.size == 0:
             return
+        with self._replacement() as plain:
+            try:
+                codec.decompress_into(cramjam.File(str(self.path)), cramjam.File(str(plain), write=True, truncate=True))
+            except cramjam.DecompressionError as error:
+                if disk := _OF_THE_SYSTEM.search(str(error)):
+                    raise OSError(int(disk[1]), os.strerror(int(disk[1]))) from error
+                raise ClickHouseError(
+                    271,
+                    "CANNOT_DECOMPRESS",
+                    f"The body is not whole {encoding} data, as its Content-Encoding says: {error}.",
+                ) from error
+
+    @contextlib.contextmanager
+    def _replacement(self) -> Iterator[Path]:
+        """A new file that takes the body's place in the end; if that is not reached, nothing is left of it."""
         descriptor, name = tempfile.mkstemp(dir=self.path.parent)
         os.close(descriptor)
-        plain = Path(name)
+        new = Path(name)
         try:
-            codec.decompress_into(cramjam.File(str(self.path)), cramjam.File(name, write=True, truncate=True))
-        except (cramjam.DecompressionError, OSError) as error:
-            plain.unlink()
-            raise ClickHouseError(
-                271,
-                "CANNOT_DECOMPRESS",
-                f"The body is not whole {encoding} data, as its Content-Encoding says: {error}.",
-            ) from error
-        plain.replace(self.path)
+            yield new
+        except BaseException:
+            new.unlink()
+            raise
+        new.replace(self.path)
 
     def close(self) -> None:
         """Deletes the file."""

@@ -9,6 +9,7 @@ lock.
 from __future__ import annotations
 
 import contextlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from fleetmeter_local.clickhouse.bodies import Body
 from fleetmeter_local.clickhouse.request import Job
 from fleetmeter_local.clickhouse.statement import Statement
 from fleetmeter_local.errors import LocalError
+
+_NOT_IN_FOLDERS = re.compile(r"[?*{}]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +48,10 @@ class Engine:
 
         Raises LocalError if another process has it open, or if its name cannot be handed to the engine.
         """
-        if "?" in str(path):
+        if odd := _NOT_IN_FOLDERS.search(str(path)):
             raise LocalError(
-                f"The ClickHouse folder {path} has a question mark in its name, where chDB expects options: move it."
+                f"The ClickHouse folder {path} has a {odd[0]} in its name, which chDB takes for options or a pattern: "
+                "move it."
             )
         self._path = str(path)
         try:

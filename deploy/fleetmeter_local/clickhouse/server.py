@@ -38,6 +38,7 @@ _SLOW_S = 1.0
 _CANCEL_AGAIN_S = 0.2
 # From this revision on a column in the Native format begins with how it is serialised (ProtocolDefines.h).
 _CUSTOM_SERIALIZATION_REVISION = 54_454
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _OK = "Ok.\n"
 _CHANGING_METHODS = frozenset(("POST", "PUT"))
 
@@ -236,7 +237,7 @@ class ClickHouseHttp:
 
 
 def _disk_error(error: OSError) -> ClickHouseError:
-    code, name = (243, "NOT_ENOUGH_SPACE") if error.errno == errno.ENOSPC else (74, "CANNOT_READ_FROM_FILE_DESCRIPTOR")
+    code, name = (243, "NOT_ENOUGH_SPACE") if error.errno in _NO_ROOM else (74, "CANNOT_READ_FROM_FILE_DESCRIPTOR")
     return ClickHouseError(code, name, f"The request's body could not be kept in the spool folder: {error}.")
 
 
