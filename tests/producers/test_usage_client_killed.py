@@ -17,9 +17,13 @@ from pathlib import Path
 from typing import Final
 
 import orjson
+import pytest
 from fleetmeter_doubles.file_broker import events_of, file_broker
 from fleetmeter_producers import ClientSettings, OutboxFullError, UsageClient
 from fleetmeter_schemas import OutcomeV1
+
+# coverage.py's tracer takes a lock of its own at each call: what forks, or interrupts itself, may wait for it for ever.
+pytestmark = pytest.mark.no_cover
 
 KILLS: Final = int(os.environ.get("CLIENT_LIVES", "50"))
 THREADS: Final = 3
@@ -56,6 +60,14 @@ def in_child(work: Callable[[], object]) -> int:
     return child
 
 
+def wait_for(sign: bytes, pipe: int) -> bool:
+    """Whether it came before the other end was closed."""
+    while sign and (byte := os.read(pipe, 1)) != sign:
+        if not byte:
+            return False
+    return True
+
+
 def emit_until_killed(folder: Path, seed: int, draw: random.Random, ready: int) -> None:
     """Runs in the child: emits, and notes each accepted id in a file, with the name of the event."""
     mishap = draw.choice(["none", "none", "none", "away", "unsure", "disk full"])
@@ -68,7 +80,7 @@ def emit_until_killed(folder: Path, seed: int, draw: random.Random, ready: int) 
         resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, resource.RLIM_INFINITY))
 
     def emit() -> None:
-        number = 0
+        number = told = 0
         while True:
             number += 1
             name = f"{seed}/{threading.get_ident()}/{number}"
@@ -78,6 +90,8 @@ def emit_until_killed(folder: Path, seed: int, draw: random.Random, ready: int) 
                 time.sleep(0.001)
                 continue
             os.write(accepted, f"\n{event_id} {name}.\n".encode())
+            if not told:
+                told = os.write(ready, b"!")
 
     threads = [threading.Thread(target=emit) for _ in range(THREADS)]
     for thread in threads:
@@ -103,15 +117,20 @@ def test_what_was_accepted_arrives_whatever_kills_the_client(tmp_path: Path) -> 
     seed = random.SystemRandom().randrange(10**9)
     print(f"seed {seed}")
     draw = random.Random(seed)
+    lived = 0
     for life in range(KILLS):
         is_ready, ready = os.pipe()
         child = in_child(partial(emit_until_killed, tmp_path, life, random.Random(f"{seed}/{life}"), ready))
         os.close(ready)
-        if draw.random() < 0.9:  # the others are killed while they start
-            assert os.read(is_ready, 1) == b".", f"life {life} never emitted (seed {seed})"
-        os.close(is_ready)
+        # A tenth of them are killed while they start; half as soon as they might emit; the others when they have.
+        share = draw.random()
+        sign = b"!" if share < 0.4 else b"." if share < 0.9 else b""
+        came = wait_for(sign, is_ready)
         time.sleep(draw.uniform(0.0, 0.02))
         os.kill(child, signal.SIGKILL)
+        os.close(is_ready)
+        assert came, f"life {life} ended before it emitted (seed {seed})"
+        lived += sign == b"!"
         assert os.waitpid(child, 0)[1] == signal.SIGKILL, f"life {life} ended by itself (seed {seed})"
         damage_the_end(tmp_path, draw)
 
@@ -144,4 +163,4 @@ def test_what_was_accepted_arrives_whatever_kills_the_client(tmp_path: Path) -> 
     print(
         f"{KILLS} kills, {len(accepted)} accepted, {len(arrived)} arrived, {recovered} of them sent by the last client"
     )
-    assert len(accepted) > KILLS, "the children hardly lived"
+    assert len(accepted) >= lived > 0, "the children hardly lived"

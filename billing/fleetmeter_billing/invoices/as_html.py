@@ -6,7 +6,7 @@ Every text on it that came from outside (names, labels, groups) is escaped.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date
 from decimal import Decimal
 from functools import cache
 from zoneinfo import ZoneInfo
@@ -88,8 +88,8 @@ def _digits(amount: Decimal) -> str:
 
 def _days(span: Span, zone: ZoneInfo) -> tuple[str, str]:
     """The first and the last local day of a span."""
-    # Back in UTC: where a clock jumps over midnight, the span ends at one, and the moment before is of the day before.
-    return _day(span.start.astimezone(zone)), _day((span.end - timedelta(microseconds=1)).astimezone(zone))
+    first, last = span.local_days(zone)
+    return _day(first), _day(last)
 
 
 def _significant(value: Decimal) -> Decimal:
@@ -97,8 +97,8 @@ def _significant(value: Decimal) -> Decimal:
     return Decimal(plain(Decimal(f"{value:.3g}")))
 
 
-def _day(moment: datetime) -> str:
-    return f"{moment.day} {moment:%B %Y}"
+def _day(day: date) -> str:
+    return f"{day.day} {day:%B %Y}"
 
 
 def _percent(part: Decimal, whole: Decimal) -> int:

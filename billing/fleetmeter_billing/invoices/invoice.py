@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import cached_property
+from zoneinfo import ZoneInfo
 
 from fleetmeter_billing.errors import InvoiceError, UnknownInvoiceError
 from fleetmeter_billing.rates.lines import LineKind, TierCharge
@@ -26,6 +27,12 @@ class Span:
 
     start: datetime
     end: datetime
+
+    def local_days(self, zone: ZoneInfo) -> tuple[date, date]:
+        """Its first and its last day in a time zone."""
+        # Back in UTC: where a clock jumps over midnight, the span ends at one, and the moment before is of the day before.
+        last = (self.end - timedelta(microseconds=1)).astimezone(zone)
+        return self.start.astimezone(zone).date(), last.date()
 
 
 @dataclass(frozen=True, slots=True)

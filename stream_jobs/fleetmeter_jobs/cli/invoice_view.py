@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from fleetmeter_billing.invoices.document import line_document, plain
 from fleetmeter_billing.invoices.explain import Explanation
@@ -23,9 +24,10 @@ def draw_invoice(invoice: Invoice, most_lines: int | None = None) -> RenderableT
         group = f" ({', '.join(value or 'none' for _, value in line.group)})" if line.group else ""
         period = Text(line.usage_period, "yellow" if line.correction else "")
         table.add_row(str(line.number), period, line.label + group, show(line.quantity), line.unit, f"{line.amount:,}")
+    first, last = invoice.span.local_days(ZoneInfo(invoice.time_zone))
     head = Text.assemble(
         (f"Invoice {invoice.number}", "bold"),
-        f"  {invoice.account_name or invoice.account}, {invoice.period} ({invoice.time_zone})",
+        f"  {invoice.account_name or invoice.account}, {first} to {last} ({invoice.time_zone})",
     )
     sums = Text(f"charges {invoice.charges:,} + corrections {invoice.corrections:,} = ")
     sums.append(f"{invoice.total:,} {invoice.currency}", "bold green")

@@ -16,6 +16,8 @@ from .conftest import MODEL, FakeClock, report
 Make = Callable[..., DeviceReporter]
 
 
+# coverage.py's tracer takes a lock of its own at each call: what forks, or interrupts itself, may wait for it for ever.
+@pytest.mark.no_cover
 def test_processes_of_one_app_share_the_counts(make_reporter: Make, kept: KeepingEmitter, clock: FakeClock) -> None:
     reporter = make_reporter()
     reporter.count(MODEL.name)
@@ -64,6 +66,7 @@ def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path, make_reporter: Ma
         make_reporter()
 
 
+@pytest.mark.no_cover
 def test_a_kill_between_making_a_report_and_forgetting_its_counts(
     make_reporter: Make, monkeypatch: pytest.MonkeyPatch, kept: KeepingEmitter
 ) -> None:

@@ -157,6 +157,8 @@ def test_a_folder_that_vanished_is_told_and_mended(tmp_path: Path) -> None:
     assert [value for _, value in outbox.take(9, 0)] == [b"x"]
 
 
+# coverage.py's tracer takes a lock of its own at each call: what forks, or interrupts itself, may wait for it for ever.
+@pytest.mark.no_cover
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_what_another_user_left_holds_nothing_up(tmp_path: Path) -> None:
     """As a server that somebody once started as root."""
