@@ -30,7 +30,7 @@ class Span:
 
     def local_days(self, zone: ZoneInfo) -> tuple[date, date]:
         """Its first and its last day in a time zone."""
-        # Back in UTC: where a clock jumps over midnight, the span ends at one, and the moment before is of the day before.
+        # Back in UTC: where a clock jumps over midnight, the span ends at one, and just before it is the day before.
         last = (self.end - timedelta(microseconds=1)).astimezone(zone)
         return self.start.astimezone(zone).date(), last.date()
 

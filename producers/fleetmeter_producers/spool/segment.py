@@ -204,6 +204,8 @@ class Segment:
         at = begin + 1
         while at < end:
             data = os.pread(self.fd, min(_CHUNK_BYTES, end - at), at)
+            if not data:
+                return end  # the file has become shorter than it was
             place = data.find(MARKER)
             if place < 0:
                 # A marker may lie across the border to what follows.

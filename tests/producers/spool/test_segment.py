@@ -119,6 +119,13 @@ def test_a_changed_byte_costs_the_entry_that_it_is_in_and_no_other(
     assert len(again.damages) == (0 if last_of_open else 1)
 
 
+def test_a_file_that_became_shorter_costs_what_it_no_longer_has(tmp_path: Path) -> None:
+    segment = written(tmp_path, [b"first", b"second", b"third"])
+    os.truncate(segment.path, len(frame(b"first")))
+    assert read_all(segment) == [b"first"]
+    assert segment.missing == 2
+
+
 def test_a_damaged_file_is_kept_aside(tmp_path: Path) -> None:
     segment = written(tmp_path, [b"a", b"b"])
     segment.seal()
