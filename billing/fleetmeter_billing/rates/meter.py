@@ -32,7 +32,7 @@ class Meter(CardPart):
     measure: Annotated[str | None, Field(description="A rollup measure to sum, such as output_tokens.")] = None
     plus: Annotated[tuple[str, ...], Field(description="Measures that are added to `measure`.")] = ()
     minus: Annotated[tuple[str, ...], Field(description="Measures that are taken off `measure`: its parts.")] = ()
-    distinct: Annotated[Subject | None, Field(description="Subjects that are counted once a period.")] = None
+    distinct: Annotated[Subject | None, Field(description="Subjects that are counted once in each part of a period.")] = None
     fact: Annotated[Fact | None, Field(description="Reports, outcomes or jobs that are counted or summed.")] = None
     count: Annotated[
         Counted | None, Field(description="With `fact`: count events, or the distinct users or installations in them.")
@@ -106,7 +106,7 @@ class Meter(CardPart):
                 can = (
                     f"it has {choices(known, name)}"
                     if known
-                    else "it has none, since a subject is counted once a period"
+                    else "it has none, since a subject is counted once, whatever it used"
                 )
                 raise broken("unknown_dimension", f"{name!r} is no dimension of this meter; {can}", field, key)
         for name, values in self.where.items():
