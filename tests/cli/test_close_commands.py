@@ -93,6 +93,9 @@ def test_from_a_file_of_accounts_to_a_closed_period(
     file.write_text(ACCOUNTS.replace("card: hybrid", "card: hybrd"))
     remarks = [row["remark"] for row in call("accounts", "apply", "--dry-run", str(file))[1]]
     assert [remark and "rate card 'hybrd' has no version" in remark for remark in remarks] == [None, True, None]
+    file.write_text(ACCOUNTS.replace("card: hybrid", "card: hybrid, committed: {seat: 5}"))
+    remarks = [row["remark"] for row in call("accounts", "apply", "--dry-run", str(file))[1]]
+    assert [remark and "nothing for committed 'seat'" in remark for remark in remarks] == [None, True, None]
     file.write_text(ACCOUNTS)
     assert [(row["change"], row["remark"]) for row in call("accounts", "apply", str(file))[1]] == [("new", None)] * 3
     assert {row["change"] for row in call("accounts", "apply", str(file))[1]} == {"unchanged"}

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 from fleetmeter_billing.accounts.segments import Cards, CardVersion
 from fleetmeter_billing.rates.card import DEFAULT_PLAN, PublishedCard
+from fleetmeter_billing.rates.price_models import Capacity, Seat
+
+_COUNTED: Final = frozenset({"seats", "devices"})
+"""Commitments that entitlements look at, whatever the prices name."""
 
 
 def cards_of(published: Iterable[PublishedCard]) -> Cards:
@@ -22,6 +27,9 @@ def cards_of(published: Iterable[PublishedCard]) -> Cards:
                 plans,
                 tuple(card.experiments.values()),
                 frozenset(card.cut_dates()),
+                frozenset(card.prices),
+                _COUNTED
+                | {one.model.committed for one in card.prices.values() if isinstance(one.model, Seat | Capacity)},
             )
         )
     return found

@@ -26,6 +26,10 @@ class CardVersion:
     experiments: tuple[Experiment, ...] = ()
     cut_days: frozenset[date] = frozenset()
     """Days inside the version's life at whose midnight a rate of exchange changes: no part reaches across one."""
+    prices: frozenset[str] | None = None
+    """Their names; None if they are not known here, as for `commitments`."""
+    commitments: frozenset[str] | None = None
+    """The names of committed quantities that mean something: to its prices, or as limits of seats and devices."""
 
 
 Cards = Mapping[str, Sequence[CardVersion]]
@@ -128,6 +132,34 @@ def misfits(subscriber: Subscriber, cards: Cards) -> dict[date, str]:
                 _resolved(subscriber.account, terms, day, cards)
             except AccountsError as error:
                 found[day] = str(error)
+    return found
+
+
+def without_effect(subscriber: Subscriber, cards: Cards) -> dict[date, str]:
+    """The rows that say something which their card has nothing for, each with what it is: a commitment that no price
+    names, or a discount on a price that is not there. A typing error here is charged, or given, as if it were not said.
+    """
+    found: dict[date, str] = {}
+    misfitting = misfits(subscriber, cards)
+    for day, terms in _terms_by_day(subscriber.subscriptions):
+        if terms is None or day in misfitting:
+            continue
+        number = _resolved(subscriber.account, terms, day, cards).version
+        version = next(one for one in cards[terms.card] if one.version == number)
+        idle = [
+            f"committed {name!r}"
+            for name, _ in terms.committed
+            if version.commitments is not None and name not in version.commitments
+        ]
+        idle += [
+            f"discount {discount.name!r} on price {price!r}"
+            for discount in terms.discounts
+            for price in discount.prices
+            if version.prices is not None and price not in version.prices
+        ]
+        if idle:
+            who = f"account {subscriber.account.account!r} on {day}"
+            found[day] = f"{who}: version {number} of {terms.card!r} has nothing for {', '.join(idle)}"
     return found
 
 

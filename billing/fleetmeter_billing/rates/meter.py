@@ -32,7 +32,7 @@ class Meter(CardPart):
     measure: Annotated[str | None, Field(description="A rollup measure to sum, such as output_tokens.")] = None
     plus: Annotated[tuple[str, ...], Field(description="Measures that are added to `measure`.")] = ()
     minus: Annotated[tuple[str, ...], Field(description="Measures that are taken off `measure`: its parts.")] = ()
-    distinct: Annotated[Subject | None, Field(description="Subjects that are counted once in each part of a period.")] = None
+    distinct: Annotated[Subject | None, Field(description="Subjects, counted once in each part of a period.")] = None
     fact: Annotated[Fact | None, Field(description="Reports, outcomes or jobs that are counted or summed.")] = None
     count: Annotated[
         Counted | None, Field(description="With `fact`: count events, or the distinct users or installations in them.")

@@ -16,7 +16,7 @@ from fleetmeter_billing.accounts.account_store import (
     with_stored_rows,
 )
 from fleetmeter_billing.accounts.published import cards_of
-from fleetmeter_billing.accounts.segments import misfits, segments_of
+from fleetmeter_billing.accounts.segments import misfits, segments_of, without_effect
 from fleetmeter_billing.rates.store import published_cards
 
 from fleetmeter_jobs.cli.app import command_app
@@ -53,7 +53,8 @@ def apply(
 ) -> None:
     """Add the accounts and subscriptions of a file. Applying it again changes nothing; accounts that are not in the
     file stay as they are. Periods that are closed keep what they were closed with. Rows that no published rate card can
-    price are applied and told: closing refuses until a card fits them.
+    price are applied and told: closing refuses until a card fits them. So are commitments and discounts that the card
+    has nothing for.
 
     Example: fleetmeter accounts apply accounts.yaml
     """
@@ -71,11 +72,12 @@ def apply(
         if not dry_run:
             apply_accounts(client, subscribers, changes, by=by or this_user(), at_ms=time.time_ns() // 1_000_000)
         cards = cards_of(published_cards(client))
-    remarks = {
-        (one.account.account, str(day)): reason
-        for one in subscribers
-        for day, reason in misfits(with_stored_rows(one, stored.get(one.account.account)), cards).items()
-    }
+    whole = [with_stored_rows(one, stored.get(one.account.account)) for one in subscribers]
+    unpriced, idle = (
+        {(one.account.account, str(day)): reason for one in whole for day, reason in look(one, cards).items()}
+        for look in (misfits, without_effect)
+    )
+    remarks = unpriced | idle
     if as_json:
         print_json(
             [
@@ -93,8 +95,9 @@ def apply(
     told = ", ".join(f"{number} {kind}" for kind, number in counts.items() if number)
     named = counted(len(subscribers), "account")
     console.print(f"{'Would be applied' if dry_run else 'Applied'}: {named} ({told or 'no'} rows).")
-    for remark in list(remarks.values())[:_REMARKS_SHOWN]:
-        console.print(f"Can't be priced yet: {remark}.", style="yellow", soft_wrap=True)
+    for row, remark in list(remarks.items())[:_REMARKS_SHOWN]:
+        what = "Can't be priced yet" if row in unpriced else "Without effect"
+        console.print(f"{what}: {remark}.", style="yellow", soft_wrap=True)
     if len(remarks) > _REMARKS_SHOWN:
         console.print(f"... and {len(remarks) - _REMARKS_SHOWN:,} more; --json lists them all.", style="yellow")
 

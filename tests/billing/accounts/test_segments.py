@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from fleetmeter_billing.accounts.account import Account, Subscriber, Subscription
-from fleetmeter_billing.accounts.segments import Part, misfits, segments_of
+from fleetmeter_billing.accounts.segments import Part, misfits, segments_of, without_effect
 from fleetmeter_billing.errors import AccountsError
 from fleetmeter_billing.rates.plan import Experiment
 from fleetmeter_doubles.counted_usage import card_version
@@ -225,3 +225,22 @@ def test_rows_that_no_card_fits_are_named_before_a_close_finds_them() -> None:
         (5, "rate card 'flete' has no version that is effective by then; publish one, or change the subscription"),
     ]
     assert misfits(subscriber_of(active("2026-01-01")), CARDS) == {}
+
+
+def test_what_the_card_has_nothing_for_is_named() -> None:
+    known = replace(CARDS["other"][0], prices=frozenset({"tokens"}), commitments=frozenset({"seats"}))
+    off = [{"name": "loyal", "percent": 5, "prices": ["tokens", "tokn"]}]
+    found = without_effect(
+        subscriber_of(
+            active("2026-01-01", card="other", committed={"seat": 10, "seats": 2}),
+            active("2026-02-01", card="other", discounts=off),
+            active("2026-03-01", card="other", committed={"seats": 10}),
+            active("2026-04-01", card="flete", committed={"seat": 10}),
+        ),
+        {"other": [known]},
+    )
+    assert [(day.month, reason) for day, reason in found.items()] == [
+        (1, "account 'acme' on 2026-01-01: version 7 of 'other' has nothing for committed 'seat'"),
+        (2, "account 'acme' on 2026-02-01: version 7 of 'other' has nothing for discount 'loyal' on price 'tokn'"),
+    ]
+    assert without_effect(subscriber_of(active("2026-01-01", committed={"seat": 1})), CARDS) == {}
