@@ -7,7 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from fleetmeter_producers.environment import kafka_from_environment
 from fleetmeter_producers.errors import ClientSettingsError
@@ -142,6 +142,16 @@ class ClientSettings(BaseModel):
                 raise ValueError(f"{name} is set through {_NAMED[name]}")
         return value
 
+    @model_validator(mode="after")
+    def _give_records_time(self) -> Self:
+        # librdkafka would say so when there is a first event to send, to nobody, and again and again.
+        if self.linger_ms >= self.delivery_timeout_s * 1000:
+            raise ValueError(
+                f"linger_ms ({self.linger_ms}) must be below delivery_timeout_s ({self.delivery_timeout_s} s): "
+                "a record must not wait longer for company than for the broker"
+            )
+        return self
+
     @classmethod
     def from_environment(cls, **options: Any) -> Self:
         """Settings whose `kafka` has what the FLEETMETER_KAFKA_* variables say of encryption and login.
@@ -162,6 +172,7 @@ class ClientSettings(BaseModel):
 
     def librdkafka(self, bootstrap: str) -> dict[str, Any]:
         """The options of librdkafka's producer."""
+        largest_bytes = max(self.event_limit_bytes, self.batch_bytes)
         return {
             **self.kafka,
             **_FIXED,
@@ -169,11 +180,12 @@ class ClientSettings(BaseModel):
             "compression.type": self.compression,
             "linger.ms": self.linger_ms,
             "message.timeout.ms": int(self.delivery_timeout_s * 1000),
-            "queue.buffering.max.kbytes": self.send_buffer_bytes // _KIB,
+            # With room for one record, whatever its size: it would wait for that for ever, and all others behind it.
+            "queue.buffering.max.kbytes": max(self.send_buffer_bytes, largest_bytes) // _KIB + 1,
             # The byte limit alone bounds the queue.
             "queue.buffering.max.messages": 10_000_000,
             # Above the largest event, below what brokers take by default (1 MiB and some).
-            "message.max.bytes": max(1_000_000, max(self.event_limit_bytes, self.batch_bytes) + 64 * _KIB),
+            "message.max.bytes": max(1_000_000, largest_bytes + 64 * _KIB),
         }
 
 

@@ -334,6 +334,10 @@ def test_a_misspelt_kafka_option_is_found_when_the_client_is_made() -> None:
         ({"kafka": {"delivery.report.only.error": True}}, "kafka: delivery.report.only.error can't be set"),
         ({"kafka": {"linger.ms": 1}}, "kafka: linger.ms is set through linger_ms"),
         ({"when_full": "explode"}, "when_full: "),
+        (
+            {"linger_ms": 2000, "delivery_timeout_s": 2},
+            r"linger_ms \(2000\) must be below delivery_timeout_s \(2.0 s\)",
+        ),
     ],
 )
 def test_bad_settings_are_named(options: dict[str, Any], message: str) -> None:

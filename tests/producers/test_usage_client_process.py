@@ -4,11 +4,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import orjson
 import pytest
 from fleetmeter_doubles.kafka_broker import FakeBroker
 from fleetmeter_producers import ClientSettings, MemoryOutbox, UsageClient
+from fleetmeter_producers.kafka import connect
 from fleetmeter_schemas import GenerationV1
 
 GENERATION = GenerationV1(model="llada-8b-instruct", generation_mode="diffusion", output_tokens=128)
@@ -139,6 +141,15 @@ def test_the_import_is_light() -> None:
     assert heavy.isdisjoint(name.partition(".")[0] for name in loaded)
     # The catalogue few producers use, and what finds files in packages is slow.
     assert {"fleetmeter_schemas.catalogue", "importlib.resources", "importlib.metadata"}.isdisjoint(loaded)
+
+
+@pytest.mark.parametrize("options", [{"batch": "ndjson", "batch_bytes": 2**23}, {"event_limit_bytes": 2**23}])
+def test_the_largest_record_has_room_in_the_smallest_buffer(options: dict[str, Any]) -> None:
+    """The sender would wait for room for ever."""
+    producer = connect(ClientSettings.of(send_buffer_bytes=2**20, **options).librdkafka(""))
+    producer.produce("usage", b"x" * 2**23, b"k" * 1000, on_delivery=lambda _error, _message: None)
+    assert len(producer) >= 1, "taken; errors about brokers count, too"
+    producer.purge()
 
 
 @pytest.mark.parametrize("compression", ["none", "lz4", "zstd"])

@@ -74,6 +74,8 @@ class IngestSettings(BaseModel):
                 f"event_limit_bytes ({self.event_limit_bytes}) must not be above body_limit_bytes "
                 f"({self.body_limit_bytes})"
             )
+        if self.linger_ms >= self.ack_timeout_s * 1000:
+            raise ValueError(f"linger_ms ({self.linger_ms}) must be below ack_timeout_s ({self.ack_timeout_s} s)")
         if 2 * self.body_limit_bytes > self.memory_limit_bytes:
             raise ValueError(
                 f"memory_limit_bytes ({self.memory_limit_bytes}) must be at least twice body_limit_bytes "

@@ -219,6 +219,7 @@ def test_a_defect_is_told_as_one(caplog: pytest.LogCaptureFixture) -> None:
         ({"event_limit_bytes": 10_000_000}, "event_limit_bytes"),
         ({"memory_limit_bytes": 2**20}, "memory_limit_bytes"),
         ({"threads": "many"}, "threads"),
+        ({"linger_ms": 2000, "ack_timeout_s": 2}, "ack_timeout_s"),
         ({"thread": 1}, "thread"),
     ],
 )
