@@ -63,12 +63,12 @@ class EngineDiedError(LocalError):
 
     retryable = True
 
-    def __init__(self, log_path: Path | None, log_tail: str) -> None:
+    def __init__(self, log_path: Path | None, log_tail: str, *, domain: Domain) -> None:
         lines = ["The engine ended by itself. Start it again; if it ends again, its log says why."]
         if log_path is not None:
             lines.append(f"Log: {log_path}")
         lines.extend(f"    {line}" for line in log_tail.splitlines())
-        super().__init__("\n".join(lines))
+        super().__init__("\n".join(lines), domain=domain)
         self.log_path = log_path
 
 

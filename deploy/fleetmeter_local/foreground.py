@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from fleetmeter_local.choice import start_clickhouse, start_kafka
 from fleetmeter_local.engines import DEFAULT_USERS, ClickHouseUser, RunningClickHouse, RunningEngine, RunningKafka
-from fleetmeter_local.errors import EngineDiedError
+from fleetmeter_local.errors import Domain, EngineDiedError
 from fleetmeter_local.process import trouble_in
 
 Engine = TypeVar("Engine", bound=RunningEngine)
@@ -52,7 +52,9 @@ def _run(running: Engine, on_ready: Callable[[Engine], None]) -> None:
             on_ready(running)
             while not asked.wait(_LOOK_S):
                 if not running.is_alive():
-                    raise EngineDiedError(running.log_path, trouble_in(running.log_path) if running.log_path else "")
+                    told = trouble_in(running.log_path) if running.log_path else ""
+                    domain: Domain = "kafka" if isinstance(running, RunningKafka) else "clickhouse"
+                    raise EngineDiedError(running.log_path, told, domain=domain)
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)

@@ -81,7 +81,8 @@ def daemon_state(data_dir: Path, name: str) -> DaemonState | None:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise LocalError(
             f"{path} is not a daemon's state ({error!r}). "
-            f"See with `ps` whether {name} still runs, stop it, and delete the file."
+            f"See with `ps` whether {name} still runs, stop it, and delete the file.",
+            domain="input",
         ) from error
 
 

@@ -121,13 +121,19 @@ def test_an_error_is_one_line_or_one_json_document(fleetmeter: Callable[..., Any
     assert "did you mean topic?" in as_json.err
 
 
-def test_a_defect_keeps_its_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_defect_keeps_its_trace_and_is_no_answer(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Python's own exit code of a stack trace is 1: for an audit in a cron job that would be "something is wrong"."""
+
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("a defect")
 
     monkeypatch.setattr("fleetmeter_jobs.cli.app.root", broken)
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(SystemExit) as ended:
         run(["config"])
+    assert ended.value.code == 70
+    assert "raise ZeroDivisionError" in capsys.readouterr().err
 
 
 def test_ctrl_c_is_its_own_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:

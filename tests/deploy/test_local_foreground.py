@@ -39,6 +39,7 @@ def test_an_end_of_its_own_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(EngineDiedError, match="ended by itself") as caught:
         run_clickhouse(tmp_path, ready)
     assert str(tmp_path / "logs" / "clickhouse.log") in str(caught.value)
+    assert caught.value.domain == "clickhouse"  # a sentence of the command, and no stack trace
 
 
 def test_kafka_runs_in_the_foreground_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,8 +71,9 @@ def test_a_pid_that_someone_else_got_is_left_alone(tmp_path: Path) -> None:
 def test_a_damaged_state_names_its_file(tmp_path: Path, text: str) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "x.json").write_text(text)
-    with pytest.raises(LocalError, match=r"x\.json is not a daemon's state"):
+    with pytest.raises(LocalError, match=r"x\.json is not a daemon's state") as caught:
         daemon_state(tmp_path, "x")
+    assert caught.value.domain == "input"  # a sentence of the command, and no stack trace
 
 
 def test_forgetting_what_was_never_known_is_fine(tmp_path: Path) -> None:

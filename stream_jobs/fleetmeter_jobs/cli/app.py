@@ -7,6 +7,7 @@ import importlib
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -143,13 +144,14 @@ def run(arguments: Sequence[str] | None = None) -> None:
     except BrokenPipeError:  # whoever reads has seen enough
         _let_go_of_stdout()
         sys.exit(Exit.NO)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  (what nobody can act on is printed with its trace)
         if isinstance(error, TyperException):
             failure: tuple[Exit, str] | None = (Exit.INPUT, error.format_message())
         else:
             failure = explain_failure(error)
         if failure is None:
-            raise
+            traceback.print_exception(error)
+            sys.exit(Exit.DEFECT)
         if isinstance(error, OSError) and not error.filename:
             _let_go_of_stdout()
         exit_code, message = failure
