@@ -24,7 +24,7 @@ DEFAULT_PLAN = "default"
 class CreditUnit(CardPart):
     """What a credit is called and costs, in the card's currency, beyond prepaid balances."""
 
-    unit: str = "credit"
+    unit: Annotated[str, Field(min_length=1, description="What the customer reads beside the quantity.")] = "credit"
     amount: Amount
 
 

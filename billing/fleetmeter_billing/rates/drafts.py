@@ -34,7 +34,8 @@ class Draft:
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """A price made ready once for many accounts: the plan's allowance for a whole period, and steps with the exact
-    amount of one unit, for the price itself and for each rule. `meter` is that of the price, None without."""
+    amount of one unit, for the price itself and for each rule. `meter` is that of the price, None without; `credit` is
+    what the card calls one."""
 
     price: Price
     meter: Meter | None
@@ -43,6 +44,7 @@ class Prepared:
     steps: tuple[Step, ...]
     rule_steps: tuple[tuple[Step, ...], ...]
     sorter: Sorter
+    credit: str
 
 
 @dataclass(slots=True)  # not frozen: one is made for each price of each account, and freezing takes its time

@@ -126,6 +126,7 @@ def _prepare(key: _Same, plan_name: str) -> tuple[Decimal, tuple[Prepared, ...]]
                 _steps(card, price, price.model),
                 tuple(_steps(card, price, rule.model) for rule in price.rules),
                 Sorter(price),
+                card.credits.unit if card.credits is not None else "",
             )
             for price in card.prices_of(plan_name)
         ]

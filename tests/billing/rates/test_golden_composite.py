@@ -136,6 +136,16 @@ def test_a_newer_rate_follows_one_that_names_its_values_in_another_order(amounts
     assert amounts(price, used, more="credits: {amount: 0.01}", first_day=date(2026, 11, 16)) == ["0.60"]
 
 
+def test_credits_are_called_what_the_card_calls_them(rate: Rate) -> None:
+    used = [("tokens", {"generation_mode": "hybrid", "context_band": "", "model": ""}, 20_000)]
+    (line,) = rate(CREDITS, used, more="credits: {unit: spark, amount: 0.01}")
+    assert (line.unit, str(line.amount)) == ("spark", "1.00")
+    assert line.explanation == (
+        "20,000 token at 5 sparks per 1,000 (rate since 2026-11-01) = 100 sparks",
+        "100 spark at 0.01 EUR per spark = 1 EUR",
+    )
+
+
 def test_credits_included(amounts: Amounts) -> None:
     used = [("tokens", {"generation_mode": "hybrid", "context_band": "", "model": ""}, 20_000)]
     # 100 credits, 30 included: 70 x 0.01

@@ -42,6 +42,7 @@ def credit(charging: Charging) -> list[Draft]:
     price, model, currency = charging.price, charging.price.model, charging.prepared.currency
     if not isinstance(model, Credits):
         raise TypeError(f"{type(model).__name__} has no credits")
+    unit = charging.prepared.credit
     rates = rates_on(model, charging.segment.first_day.isoformat())
     quantities = [0] * len(rates)
     for one in charging.of(price.meter):
@@ -55,20 +56,20 @@ def credit(charging: Charging) -> list[Draft]:
         total += made
         kind = "; ".join(f"{name} {' or '.join(values)}" for name, values in rate.when.items())
         sentences.append(
-            f"{units(quantity, price.unit)}{f' with {kind}' if kind else ''} at {show(rate.credits)} credits per "
-            f"{show(rate.per)} (rate since {rate.since}) = {show(made)} credits"
+            f"{units(quantity, price.unit)}{f' with {kind}' if kind else ''} at {show(rate.credits)} {unit}s per "
+            f"{show(rate.per)} (rate since {rate.since}) = {show(made)} {unit}s"
         )
     if not sentences:
         return []
     free = taken(total, charging.allowance())
     if free:
-        sentences.append(f"{show(free)} credits are included in the plan")
+        sentences.append(f"{show(free)} {unit}s are included in the plan")
     step = charging.prepared.steps[0]
     charged = charging.chargeable(total - free)
     exact = charged * step.each
     tiers = (TierCharge(None, charged, step.shown, ZERO, exact),)
-    sentences += tier_sentences(tiers, currency, 1, "credit")
-    return [Draft("", price.label, price.meter, (), total, "credit", 1, tiers, exact, "usage", tuple(sentences))]
+    sentences += tier_sentences(tiers, currency, 1, unit)
+    return [Draft("", price.label, price.meter, (), total, unit, 1, tiers, exact, "usage", tuple(sentences))]
 
 
 def rates_on(model: Credits, day: str) -> list[ExchangeRate]:
