@@ -60,12 +60,14 @@ def run_worker(settings: Settings, *, ready_file: Path | None = None, exit_when_
     committed to their logs' ends. Must be called in the main thread: it handles signals.
     """
     configure_logs(settings)
-    code, hanging = asyncio.run(_run(settings, ready_file, exit_when_drained))
+    runner = asyncio.Runner()
+    code, hanging = runner.run(_run(settings, ready_file, exit_when_drained))
     if hanging:
-        # Threads that wait for a server would keep the interpreter from ending.
+        # What waits for a server, threads or tasks that heed no cancelling, would keep the interpreter from ending.
         logging.shutdown()
         sys.stderr.flush()
         os._exit(code)
+    runner.close()
     return code
 
 
@@ -80,7 +82,7 @@ class Worker:
     def __init__(self, settings: Settings, *, ready_file: Path | None = None, exit_when_drained: bool = False) -> None:
         self.settings = settings
         self.hanging = False
-        """After `run`: whether threads are left that may never end."""
+        """After `run`: whether threads or tasks are left that may never end."""
         self._ready_file, self._exit_when_drained = ready_file, exit_when_drained
         self._doing = "starting"
         self._broken = False
@@ -133,12 +135,30 @@ class Worker:
         count_with(self._app, settings, self._partitions)
         log.info("counting topic %s of %s into %s", settings.topic, settings.kafka_bootstrap, settings.clickhouse_url)
         self._doing = "joining"
-        await self._app.start()
+        if not await self._join():
+            return EXIT_CLEAN
         self._doing = "counting"
         reason = await self._until_over()
         log.info("stopping: %s", reason)
         self._doing = "stopping"
         return await self._stop()
+
+    async def _join(self) -> bool:
+        """Start counting; False if told to stop meanwhile, and Kafka lets nobody join in time.
+
+        aiokafka tries for ever to reach a Kafka that has gone away since it was asked for the topic, and heeds nothing.
+        """
+        joining = asyncio.ensure_future(self._app.start())
+        told = asyncio.create_task(self._told_to_stop.wait())
+        await asyncio.wait({joining, told}, return_when=asyncio.FIRST_COMPLETED)
+        told.cancel()
+        await asyncio.wait({joining}, timeout=self.settings.shutdown_limit_s)
+        if joining.done():
+            joining.result()
+            return True
+        log.warning("stopping: told to, while Kafka let nobody join the group; nothing was counted")
+        self.hanging = True
+        return False
 
     async def _until_over(self) -> str:
         waits = {
