@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import Any, Final, Self
@@ -55,6 +55,7 @@ class Call:
         self._began_ns = clock_ns()
         self._first_ns: int | None = None
         self._stream = UsageStream(convention)
+        self._parts: list[UsageStream] = []
         self._told: dict[str, Any] = {}
         self._texts: list[str] = []
         self._delivered_texts: int | None = None
@@ -67,12 +68,22 @@ class Call:
 
     def answered(self, answer: object) -> None:
         """The whole answer, as a mapping or an object of the provider's SDK."""
-        self._take(answer)
+        self._take(answer, self._stream)
 
     def chunk(self, chunk: object) -> None:
         """One chunk of a stream. The first that says something is the first token."""
-        if self._take(chunk) and self._first_ns is None:
-            self._first_ns = self._clock_ns()
+        self._take_chunk(chunk, self._stream)
+
+    def part(self, convention: str | None = None) -> Part:
+        """One request of several that the call may take, such as the steps of an agent: their usage adds up. Answers
+        and chunks that the call gets itself are of one request, of which the later one holds."""
+        self._parts.append(UsageStream(convention or self._convention))
+        return Part(self, self._parts[-1])
+
+    @property
+    def convention(self) -> str:
+        """The name of its convention."""
+        return self._convention.name
 
     def used(self, **fields: Any) -> None:
         """What you know better than the provider says: fields of `GenerationV1`. `TypeError` for others."""
@@ -134,16 +145,20 @@ class Call:
             self.failed(error)
         self.finish()
 
-    def _take(self, answer: object) -> bool:
-        text = self._stream.add(answer)
+    def _take(self, answer: object, stream: UsageStream) -> bool:
+        text = stream.add(answer)
         if text and self._count_tokens is not None:
             self._texts.append(text)
         return bool(text)
 
+    def _take_chunk(self, chunk: object, stream: UsageStream) -> None:
+        if self._take(chunk, stream) and self._first_ns is None:
+            self._first_ns = self._clock_ns()
+
     def _outcome(self) -> dict[str, Any]:
         notes: list[Note] = []
         now = self._clock_ns()
-        known = {} if self._stream.empty else self._stream.usage().fields
+        known = _together(stream.usage().fields for stream in (self._stream, *self._parts) if not stream.empty)
         # The fleet's own name is the one that rate cards know; the provider's tells the version.
         version = known.pop("model", None)
         fields: dict[str, Any] = {
@@ -189,3 +204,28 @@ class Call:
             return tokens
         notes.append(Note(NoteCode.BAD_NUMBER, "count_tokens", "gave no whole number from 0"))
         return None
+
+
+class Part:
+    """One request of a call; made by `Call.part`."""
+
+    def __init__(self, call: Call, stream: UsageStream) -> None:
+        self.call, self._stream = call, stream
+
+    def answered(self, answer: object) -> None:
+        """As `Call.answered`, of this request."""
+        self.call._take(answer, self._stream)  # noqa: SLF001  (it is the call's own)
+
+    def chunk(self, chunk: object) -> None:
+        """As `Call.chunk`, of this request."""
+        self.call._take_chunk(chunk, self._stream)  # noqa: SLF001
+
+
+def _together(parts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """What the requests of one call report: quantities added up, of other things the last one's."""
+    known: dict[str, Any] = {}
+    for fields in parts:
+        known |= {
+            name: known.get(name, 0) + value if isinstance(value, int) else value for name, value in fields.items()
+        }
+    return known

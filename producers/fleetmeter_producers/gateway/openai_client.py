@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
-from fleetmeter_producers.gateway.call import Call, active_call
+from fleetmeter_producers.gateway.call import Call, Part, active_call
 from fleetmeter_producers.gateway.notes import NOTES, Note, NoteCode
 from fleetmeter_producers.gateway.routing import Gateway
 
@@ -30,6 +30,7 @@ Fields = Mapping[str, Any] | Callable[[Mapping[str, Any]], Mapping[str, Any]]
 _OPERATIONS: Final = MappingProxyType(
     {"/chat/completions": "chat", "/completions": "completion", "/responses": "chat", "/embeddings": "embedding"}
 )
+_RESPONSES: Final = "openai-responses"
 _WITH_STREAM_OPTIONS: Final = ("/chat/completions", "/completions")
 _NO_FIELDS: Final[Mapping[str, Any]] = MappingProxyType({})
 _ASK_FOR_USAGE: Final[Mapping[str, Any]] = MappingProxyType({"include_usage": True})
@@ -126,32 +127,36 @@ class _Metered:
     def _call(self, url: str, operation: str, body: Mapping[str, Any]) -> _Watched:
         active = active_call()
         if active is not None:
-            return _Watched(active, ours=False)
+            foreign = (url == "/responses") != (active.convention == _RESPONSES)
+            return _Watched(active, active.part(self._convention_of(url) if foreign else None), ours=False)
         account = self._account(body) if callable(self._account) else self._account
         fields = self._fields(body) if callable(self._fields) else self._fields
-        convention = "openai-responses" if url == "/responses" else self._convention
         told = {"operation": operation, **fields}
-        return _Watched(
-            self._gateway.call(account, str(body.get("model") or "unknown"), convention=convention, **told), ours=True
-        )
+        model, convention = str(body.get("model") or "unknown"), self._convention_of(url)
+        call = self._gateway.call(account, model, convention=convention, **told)
+        return _Watched(call, call, ours=True)
+
+    def _convention_of(self, url: str) -> str:
+        return _RESPONSES if url == "/responses" else self._convention
 
 
 class _Watched:
-    """A call that this module began (`ours`), or that of a block, which ends it itself."""
+    """A call that this module began (`ours`), or a part of a block's call, which ends itself. `taker` is what gets what
+    comes back."""
 
-    def __init__(self, call: Call, *, ours: bool) -> None:
-        self.call, self._ours = call, ours
+    def __init__(self, call: Call, taker: Call | Part, *, ours: bool) -> None:
+        self._call, self.taker, self._ours = call, taker, ours
 
     def end(self, error: BaseException | None = None) -> None:
         if error is not None:
-            self.call.failed(error)
+            self._call.failed(error)
         if self._ours:
-            self.call.finish()
+            self._call.finish()
 
     def forget(self) -> None:
         """Nothing was generated yet: nothing is emitted."""
         if self._ours:
-            self.call.outcome()
+            self._call.outcome()
 
 
 def _take(watched: _Watched, result: Any, *, hide: bool) -> Any:
@@ -165,9 +170,9 @@ def _take(watched: _Watched, result: Any, *, hide: bool) -> Any:
         if getattr(result, "status", None) in ("queued", "in_progress"):
             watched.forget()  # a response in the background, which has no usage yet
             return result
-        watched.call.answered(result)
+        watched.taker.answered(result)
     elif raw.is_stream_consumed:
-        watched.call.answered(_json_of(raw))
+        watched.taker.answered(_json_of(raw))
     else:
         _Unread(watched, hide=hide).hook(result, raw)
         return result
@@ -212,12 +217,12 @@ class _Unread:
 
     def _read(self, raw: Any) -> None:
         if not self._settled:
-            self._watched.call.answered(_json_of(raw))
+            self._watched.taker.answered(_json_of(raw))
             self._settle()
 
     def _closed(self, _: object) -> None:
         if not self._reading and not self._settled:  # reading the whole body closes it before it is there
-            self._watched.call.answered(None)  # its pieces went by, unseen
+            self._watched.taker.answered(None)  # its pieces went by, unseen
             self._settle()
 
     def _then(
@@ -283,7 +288,7 @@ def _chunks(watched: _Watched, iterator: Iterator[Any], *, hide: bool) -> Iterat
     try:
         yield None
         for chunk in iterator:
-            watched.call.chunk(chunk)
+            watched.taker.chunk(chunk)
             if not (hide and _tells_only_usage(chunk)):
                 yield chunk
     except BaseException as error:
@@ -297,7 +302,7 @@ async def _chunks_async(watched: _Watched, iterator: AsyncIterator[Any], *, hide
     try:
         yield None
         async for chunk in iterator:
-            watched.call.chunk(chunk)
+            watched.taker.chunk(chunk)
             if not (hide and _tells_only_usage(chunk)):
                 yield chunk
     except BaseException as error:

@@ -265,6 +265,37 @@ def test_inside_the_block_of_a_call_it_is_that_call(client: Any, gateway: Gatewa
     assert emitter.last["route"] == "direct"
 
 
+def test_several_requests_inside_the_block_of_a_call_add_up(
+    client: Any, gateway: Gateway, emitter: KeepingEmitter
+) -> None:
+    """As the steps of an agent, whatever they ask."""
+    with gateway.request("acct-2") as request, request.cloud("gpt-x"):
+        client.chat.completions.create(**ASK)
+        list(client.chat.completions.create(**ASK, stream=True))
+        client.responses.create(model="gpt-x", input="Count to four.")
+        client.embeddings.create(model="embed-x", input="four", encoding_format="float")
+    (event,) = emitter.events
+    assert tokens(emitter) == {
+        "input_tokens": 3 * 20 + 8,
+        "cache_read_input_tokens": 3 * 16,
+        "output_tokens": 3 * 6,
+        "reasoning_tokens": 3 * 2,
+    }
+    assert (event.subject, emitter.last["status"]) == ("acct-2", "ok")
+
+
+async def test_requests_at_once_inside_the_block_of_a_call_add_up(
+    async_client: Any, gateway: Gateway, emitter: KeepingEmitter
+) -> None:
+    async def read_stream() -> None:
+        assert [chunk async for chunk in await async_client.chat.completions.create(**ASK, stream=True)]
+
+    with gateway.call("acct-2", "gpt-x"):
+        await asyncio.gather(*(read_stream() for _ in range(5)))
+    assert (len(emitter.events), tokens(emitter)) == (1, {name: 5 * value for name, value in TOKENS.items()})
+    await async_client.close()
+
+
 def test_a_client_is_metered_once(client: Any, gateway: Gateway) -> None:
     with pytest.raises(ValueError, match="metered already"):
         meter_openai(client, gateway, account="acct-1")
