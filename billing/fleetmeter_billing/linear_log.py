@@ -105,8 +105,9 @@ class LinearLog:
         """Add row `number`, unless a rival has; returns the name of the row that has this number then.
 
         `columns` give every column but those of `key` and `number`: ClickHouse type and value. Their name must be new:
-        the answer tells by it who won. `step` is told before and after each insert and read. Raises
-        OutcomeUnknownError when ClickHouse did not answer for long: the row may be there or not, and may still land.
+        the answer tells by it who won. `step` is told before and after each insert and read. Raises LogDamagedError
+        where the row before is missing, and OutcomeUnknownError when ClickHouse did not answer for long: the row may be
+        there or not, and may still land.
         """
         given = {**self.key, self.number: ("UInt32", number), **columns}
         statement = (
@@ -131,8 +132,11 @@ class LinearLog:
             step("after_insert")
             try:
                 found = self.named(client, number)
-                if found is None and error is None and not self._may_be_ghost(client):
-                    error = _lagging(self.table, number)
+                if found is None and error is None:
+                    if self._may_be_ghost(client):
+                        self._check_next(client, number)
+                    else:
+                        error = _lagging(self.table, number)
             except _UNANSWERED as failed:
                 found, error = None, failed
             step("after_read_back")
@@ -147,6 +151,16 @@ class LinearLog:
                     "ClickHouse answers: it finds out, and nothing happens twice"
                 ) from error
             patience.wait(failures)
+
+    def _check_next(self, client: BillingClient, number: int) -> None:
+        """Raises LogDamagedError if the row can never get in, since the one before it is not there: it would be tried
+        for ever."""
+        newest, _ = self.newest(client)
+        if newest < number - 1:
+            raise LogDamagedError(
+                f"{self.table} ends at {self.number} {newest}, so that row {number} can't follow: rows are missing, or "
+                "are there twice. Nothing in fleetmeter does that; find out who did before anything is billed"
+            )
 
     def _may_be_ghost(self, client: BillingClient) -> bool:
         """Whether a token can be logged in this table whose part never appears: only where no Keeper has both."""

@@ -86,6 +86,17 @@ def test_two_rows_with_one_number_are_an_error() -> None:
         append(table, 1, "c")
 
 
+def test_a_row_that_can_never_follow_is_not_tried_for_ever() -> None:
+    table = LogTable(rows=[(1, "a")])
+
+    def count() -> None:
+        assert len(table.inserts) < 20
+
+    table.before_insert = count
+    with pytest.raises(LogDamagedError, match=r"closes ends at seq 1, so that row 3 can't follow"):
+        append(table, 3, "c")
+
+
 FATES = st.sampled_from(["", "ghost", "lost", "landed", "late"])
 
 
