@@ -244,6 +244,27 @@ class TestSimulate:
             simulate(config, "kafka:9092", "usage", tmp_path / "oracle.json", connect=FakeBroker().connect)
         assert list(tmp_path.iterdir()) == []
 
+    def test_an_oracle_that_can_t_be_written_is_told_before_anything_is_sent(self, tmp_path: Path) -> None:
+        broker = FakeBroker()
+        with pytest.raises(FileNotFoundError, match="nowhere"):
+            simulate(self.CONFIG, "kafka:9092", "usage", tmp_path / "nowhere" / "oracle.json", connect=broker.connect)
+        assert broker.log == []
+
+    def test_the_oracle_of_an_earlier_run_is_gone_once_something_is_sent(self, tmp_path: Path) -> None:
+        """A run that is killed writes nothing any more."""
+        path = tmp_path / "oracle.json"
+        path.write_text('{"complete": true}')
+        seen: list[bool] = []
+        simulate(
+            SimulationConfig(events=100, seed=9),
+            "kafka:9092",
+            "usage",
+            path,
+            lambda _done, _of: seen.append(orjson.loads(path.read_bytes())["complete"]),
+            connect=FakeBroker().connect,
+        )
+        assert set(seen) == {False}
+
     def test_the_pace_is_kept(self, tmp_path: Path) -> None:
         config = SimulationConfig(events=200, events_per_s=1_000)
         summary = simulate(config, "kafka:9092", "usage", tmp_path / "oracle.json", connect=FakeBroker().connect)

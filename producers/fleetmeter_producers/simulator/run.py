@@ -60,7 +60,7 @@ def simulate(
     others. A part goes through clients (`Clients`), which keep what waits in a temporary folder.
 
     Raises `UndeliveredError` if the broker did not acknowledge everything, `ClientSettingsError` for an `end` at which
-    workers would refuse good events.
+    workers would refuse good events, OSError for an oracle file that can't be written, before anything is sent.
     """
     started, now = time.monotonic(), datetime.now(UTC)
     end = config.end or now
@@ -68,6 +68,19 @@ def simulate(
     end_us = micros_of(end)
     oracle = Oracle(config.events)
     complete = False
+
+    def write() -> None:
+        written = {
+            **oracle.as_dict(complete=complete),
+            "topic": topic,
+            "end": format_time(end_us),
+            "config": config.model_dump(mode="json"),
+        }
+        write_oracle(oracle_path, written)
+
+    # Already now: a place that can't be written is told before anything is sent, and if this process is killed, nobody
+    # takes the oracle of an earlier run for its own.
+    write()
     try:
         with tempfile.TemporaryDirectory(prefix="fleetmeter-simulate-") as spool_dir:
             sender = RecordSender(bootstrap, topic, oracle.acknowledge, settings=settings, connect=connect)
@@ -80,13 +93,7 @@ def simulate(
                 clients.abandon()
         complete = True
     finally:
-        written = {
-            **oracle.as_dict(complete=complete),
-            "topic": topic,
-            "end": format_time(end_us),
-            "config": config.model_dump(mode="json"),
-        }
-        write_oracle(oracle_path, written)
+        write()
     return SimulationSummary(
         events_in=oracle.accepted + oracle.duplicates + oracle.rejected,
         accepted=oracle.accepted,
