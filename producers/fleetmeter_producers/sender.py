@@ -144,6 +144,10 @@ class Sender:
                 "Kafka's producer for %s %s; a new one takes over: %s", self._topic, self._useless, self.last_error
             )
             self._give_up()
+            # The next one may fail the same way, as without the right to write: brokers need not see it at once.
+            self._hurried.wait(self._longer_wait())
+            if self._stopping.is_set():
+                return
         if self._producer is None:
             self._producer = self._connect({**self._config, "error_cb": self._on_error})
             self._watch.connected()

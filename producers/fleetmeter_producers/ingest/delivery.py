@@ -23,6 +23,8 @@ _logger = logging.getLogger(__name__)
 
 _POLL_S: Final = 0.1
 _PURGE_WAIT_S: Final = 5.0
+_REPLACE_WAIT_S: Final = 1.0
+_REPLACE_LIMIT_S: Final = 30.0
 _WARN_EVERY_S: Final = 10.0
 _TROUBLE_S: Final = 15.0
 """How long an error counts that nothing followed. While brokers are away, librdkafka complains more often than that."""
@@ -91,6 +93,7 @@ class Delivery:
         self._changing = threading.Lock()
         self._useless = ""
         """What befell the producer, if it won't deliver any more."""
+        self._replace_at, self._replace_wait_s = 0.0, _REPLACE_WAIT_S
         self._warn_at = 0.0
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="fleetmeter-delivery", daemon=True)
@@ -133,7 +136,7 @@ class Delivery:
         while not self._stopping.is_set():
             try:
                 self._producer.poll(_POLL_S)
-                if self._useless:
+                if self._useless and self._clock() >= self._replace_at:
                     self._replace()
             except Exception:
                 # Without this thread no request would ever be answered: it must outlive every surprise.
@@ -141,6 +144,9 @@ class Delivery:
                 self._stopping.wait(_POLL_S)
 
     def _replace(self) -> None:
+        # The next one may fail the same way, as without the right to write: brokers need not see it ten times a second.
+        self._replace_at = self._clock() + self._replace_wait_s
+        self._replace_wait_s = min(2 * self._replace_wait_s, _REPLACE_LIMIT_S)
         _logger.warning(
             "Kafka's producer for %s %s; a new one takes over: %s", self._topic, self._useless, self.trouble()
         )
@@ -156,6 +162,7 @@ class Delivery:
             self._useless = "delivers nothing any more"
         if error is None:
             self._trouble = None
+            self._replace_wait_s = _REPLACE_WAIT_S
             receipt.report(None)
             return
         words = words_of(error)
