@@ -40,12 +40,11 @@ def prepare_source_folder(spool_dir: Path, source: str, topic: str) -> Path:
     folder = spool_dir.expanduser().absolute() / f"{name}-{digest}"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        about = folder / _ABOUT
-        if not about.exists():
+        if not _tells(folder, source, topic):
             # Containers that share the folder may have the same process id, too.
             unfinished = folder / f".{_ABOUT}.{new_ulid()}"
             unfinished.write_bytes(orjson.dumps({"source": source, "topic": topic}))
-            unfinished.replace(about)
+            unfinished.replace(folder / _ABOUT)
         if not os.access(folder, os.W_OK | os.X_OK):
             raise PermissionError(f"no permission to write in {folder}")
     except OSError as error:
@@ -55,6 +54,14 @@ def prepare_source_folder(spool_dir: Path, source: str, topic: str) -> Path:
             "outbox='memory'."
         ) from error
     return folder
+
+
+def _tells(folder: Path, source: str, topic: str) -> bool:
+    """Whether a folder says whose it is. A loss of power may have left the file empty."""
+    try:
+        return read_about(folder) == (source, topic)
+    except (OSError, ValueError):
+        return False
 
 
 def read_about(folder: Path) -> tuple[str, str]:

@@ -104,6 +104,13 @@ def test_a_folder_that_can_t_be_made_leaves_nothing_with_each_try(
     assert len(homes_in(tmp_path)) == 1
 
 
+def test_a_folder_that_a_loss_of_power_has_left_nameless_is_named_again(tmp_path: Path) -> None:
+    folder = prepare_source_folder(tmp_path, "urn:test:1", "usage")
+    (folder / "about.json").write_bytes(b"")
+    assert prepare_source_folder(tmp_path, "urn:test:1", "usage") == folder
+    assert read_about(folder) == ("urn:test:1", "usage")
+
+
 def test_containers_with_the_same_process_id_may_start_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real, others = Path.replace, iter([tmp_path])
 
