@@ -317,8 +317,12 @@ class SpoolOutbox:
         now = self._clock()
         if now >= self._adopt_at:
             self._adopt_at = now + _ADOPT_EVERY_S
-            for home in self._homes.find_orphans():
-                self._adopt(home)
+            try:
+                for home in self._homes.find_orphans():
+                    self._adopt(home)
+            except OSError as error:
+                # What goes on here must not stand still for it, as where a process has no more files to open.
+                _logger.warning("can't look for what other processes left in %s: %s", self._folder, error)
         if now >= self._mark_at:
             self._mark_at = now + _MARK_EVERY_S
             with self._lock:

@@ -77,6 +77,15 @@ def test_events_that_a_file_has_lost_at_its_end_are_counted(tmp_path: Path, kept
     assert second.pending() == (0, 0)
 
 
+def test_a_process_that_can_open_no_more_files_goes_on_with_those_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outbox = open_spool(tmp_path)
+    outbox.append(b"x", 0)
+    monkeypatch.setattr(Path, "iterdir", refusing(Path.iterdir, errno.EMFILE))
+    assert [value for _, value in outbox.take(9, 0)] == [b"x"]
+
+
 def test_an_outbox_whose_folder_vanished_can_be_closed(tmp_path: Path) -> None:
     outbox = open_spool(tmp_path)
     outbox.append(b"x", 0)
