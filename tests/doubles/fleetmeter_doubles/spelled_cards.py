@@ -28,9 +28,10 @@ METERS = """
 """
 
 
-def publish(prices: str, *, currency: str = "EUR", more: str = "") -> PublishedCard:
+def publish(prices: str, *, currency: str = "EUR", more: str = "", value_currency: str = "EUR") -> PublishedCard:
     """A published card with METERS and these prices (YAML)."""
-    text = f"card: golden\ncurrency: {currency}\neffective_from: 2026-11-01\nmeters:{METERS}prices:\n"
+    meters = METERS.replace("currency: EUR", f"currency: {value_currency}")
+    text = f"card: golden\ncurrency: {currency}\neffective_from: 2026-11-01\nmeters:{meters}prices:\n"
     text += textwrap.indent(textwrap.dedent(prices), "  ") + "\n" + textwrap.dedent(more)
     card = parse_card(text)
     return PublishedCard(
