@@ -88,14 +88,14 @@ class Engine:
             raise engine_error(str(error)) from error
         return _answer(result, statement.format if data is None and statement.format else job.default_format)
 
-    def cancel(self, query_id: str) -> None:
-        """Asks the engine to stop the queries that were started under this id.
+    def cancel(self, job: Job) -> None:
+        """Asks the engine to stop the queries that were started under the job's id.
 
         Best effort: it does not wait, and one that the engine does not know yet goes on. Raises ClickHouseError.
         """
         try:
             with contextlib.closing(chdb.connect(self._path)) as connection:
-                connection.query(f"KILL QUERY WHERE Settings['log_comment'] = {_quote(query_id)} ASYNC")
+                connection.query(f"KILL QUERY WHERE Settings['log_comment'] = {_quote(job.comment)} ASYNC")
         except RuntimeError as error:
             raise engine_error(str(error)) from error
 
@@ -127,7 +127,7 @@ def reading_from(statement: Statement, path: Path) -> bytes:
 
 
 def _prepare(connection: Any, job: Job) -> None:
-    settings = {"log_comment": job.query_id, **job.settings}
+    settings = {**job.settings, "log_comment": job.comment}
     assignments = ", ".join(f"{name} = {_quote(value)}" for name, value in settings.items())
     connection.query(f"SET {assignments}")
     if job.database != "default":

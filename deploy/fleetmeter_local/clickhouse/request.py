@@ -58,6 +58,12 @@ class Job:
     readonly: str = "0"
     protocol_revision: int = 0
 
+    @property
+    def comment(self) -> str:
+        """The log_comment under which the engine runs it and finds it again: the id, before what the client gave."""
+        given = self.settings.get("log_comment")
+        return f"{self.query_id}: {given}" if given else self.query_id
+
 
 def read_job(query: Iterable[tuple[str, str]], headers: Mapping[str, str], *, reader: bool, changes: bool) -> Job:
     """The job of a request.

@@ -152,7 +152,7 @@ class ClickHouseHttp:
                 logger.info("%s: the client has gone, the query is cancelled", run.job.query_id)
                 # Again and again: the engine may not know the query yet.
                 try:
-                    await asyncio.to_thread(self._engine.cancel, run.job.query_id)
+                    await asyncio.to_thread(self._engine.cancel, run.job)
                 except ClickHouseError as error:
                     logger.warning("%s could not be cancelled: %s", run.job.query_id, error.text)
             await asyncio.sleep(_CANCEL_AGAIN_S)
