@@ -71,7 +71,8 @@ class Subscription(_Part):
     card, plan, version, committed and discounts. `cancelled` ends it; a later `active` begins again.
     """
 
-    from_day: Annotated[date, Field(alias="from")]
+    # What the table can hold; a day beyond would come back as another one, and not be known again.
+    from_day: Annotated[date, Field(alias="from", ge=date(1970, 1, 1), le=date(2149, 6, 6))]
     status: Status = "active"
     card: str | None = None
     plan: str | None = None

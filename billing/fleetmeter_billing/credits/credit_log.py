@@ -76,13 +76,18 @@ def grant(
 ) -> bool:
     """Add a grant. False if the same one is there already.
 
-    Raises CreditsError for credits that are not positive, an expiry that is not after its first day, or a name that
-    another grant has.
+    Raises CreditsError for credits that are not positive, an expiry that is not after its first day, days that the
+    table can't hold, or a name that another grant has.
     """
     if bought.count <= 0:
         raise CreditsError(f"a grant has more than {bought.count} credits: corrections come with invoices")
     if bought.expires is not None and bought.expires <= bought.day:
         raise CreditsError(f"a grant that begins on {bought.day} can't expire on {bought.expires}")
+    for day in (bought.day, bought.expires or bought.day):
+        if not date(1970, 1, 1) <= day < _NEVER:
+            raise CreditsError(
+                f"a grant's days lie from 1970 to 2149, and {day} does not: leave --expires out for never"
+            )
     for _ in range(_RIVALS):
         entries = entries_of(client, account)
         same = next((one for one in entries if one.kind == "grant" and one.parts[0][0] == bought.name), None)

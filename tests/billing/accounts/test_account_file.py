@@ -58,6 +58,7 @@ def test_a_file_says_who_pays_and_by_which_card() -> None:
             "status: trial",
             r"line 9, subscription.0: a row with status trial names",
         ),
+        ("from: 2026-11-01", "from: 2199-12-31", r"line 10, subscription.1.from: .*less than or equal to 2149-06-06"),
         ("seats: 10", "seats: -1", r"line 14, subscription.1.committed.seats: .*greater than or equal to 0"),
         ("percent: 12.5", "percent: 101", r"line 15, .*less than or equal to 100"),
         ("percent: 12.5", "percent: 5, amount: 3", r"line 15, .*exactly one of percent and amount"),

@@ -58,6 +58,8 @@ def test_grants_and_draws_are_kept(new_client: NEW) -> None:
         Purchase("x", Decimal(0), NOVEMBER),
         Purchase("x", Decimal(-1), NOVEMBER),
         Purchase("x", Decimal(1), NOVEMBER, NOVEMBER),
+        Purchase("x", Decimal(1), date(2026, 11, 1), date(2200, 1, 1)),
+        Purchase("x", Decimal(1), date(1969, 12, 31)),
     ],
 )
 def test_what_is_no_grant_is_refused(new_client: NEW, bought: Purchase) -> None:
