@@ -12,7 +12,7 @@ from fleetmeter_producers.settings import ClientSettings
 
 from fleetmeter_jobs.cli.exits import CommandError
 from fleetmeter_jobs.cli.kafka import read_records, require_kafka
-from fleetmeter_jobs.cli.output import progress
+from fleetmeter_jobs.cli.output import notes, progress
 from fleetmeter_jobs.cli.quarantine_mend import StillRefusedError
 from fleetmeter_jobs.cli.quarantine_rows import QuarantineRow
 from fleetmeter_jobs.settings import Settings
@@ -51,8 +51,8 @@ def whole_payload(settings: Settings, row: QuarantineRow) -> bytes:
 
 
 def resend(settings: Settings, parcels: Sequence[Parcel]) -> list[Parcel]:
-    """Sends with acks=all and idempotence; returns what Kafka acknowledged within DELIVERY_TIMEOUT_S. Raises as
-    `require_kafka`."""
+    """Sends with acks=all and idempotence; returns what Kafka acknowledged within DELIVERY_TIMEOUT_S. What it does not
+    take (a partition that is no more, say) is told, and keeps no other from being sent. Raises as `require_kafka`."""
     if not parcels:
         return []
     require_kafka(settings)
@@ -68,7 +68,10 @@ def resend(settings: Settings, parcels: Sequence[Parcel]) -> list[Parcel]:
     with progress() as display:
         task = display.add_task("Sending", total=len(parcels), detail="")
         for parcel in parcels:
-            _produce(producer, parcel, remember(parcel))
+            try:
+                _produce(producer, parcel, remember(parcel))
+            except KafkaException as error:
+                notes.print(f"{parcel.row.coordinates}: Kafka does not take it: {error.args[0].str()}", style="red")
             display.update(task, completed=len(acknowledged))
         while producer.flush(_FLUSH_SLICE_S):  # delivery_timeout_s ends this in any case
             display.update(task, completed=len(acknowledged))
@@ -87,8 +90,6 @@ def _produce(producer: Any, parcel: Parcel, on_delivery: Any) -> None:
             )
         except BufferError:
             producer.poll(_FLUSH_SLICE_S)
-        except KafkaException as error:
-            raise StillRefusedError(f"Kafka does not take it: {error.args[0].str()}") from error
         else:
             producer.poll(0)
             return
