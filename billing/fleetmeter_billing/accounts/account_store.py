@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime
 from typing import Any, Final, Literal
 
 import orjson
+from pydantic import ValidationError
 
 from fleetmeter_billing.accounts.account import Account, Subscriber, Subscription
 from fleetmeter_billing.clickhouse import INSERT_SETTINGS, READ_SETTINGS, BillingClient
@@ -57,17 +58,20 @@ def load_accounts(client: BillingClient, account: str | None = None) -> dict[str
         parameters=parameters,
         settings=READ_SETTINGS,
     ).result_rows
-    subscriptions: dict[str, list[tuple[Subscription, int]]] = {}
+    subscriptions: dict[str, list[tuple[date, int, Sequence[Any]]]] = {}
     for name, from_day, revision, *members in rows:
-        subscriptions.setdefault(name, []).append((_subscription(from_day, *members), revision))
+        subscriptions.setdefault(name, []).append((from_day, revision, members))
     found: dict[str, StoredAccount] = {}
     for name, revision, *members in accounts:
         own = subscriptions.get(name, [])
         try:
-            subscriber = Subscriber(account=_account(name, *members), subscriptions=tuple(row for row, _ in own))
-        except ValueError as error:
-            raise AccountsError(f"account {name!r} as it is stored can't be used: {error}. Apply it again") from error
-        found[name] = StoredAccount(subscriber, revision, {row.from_day: number for row, number in own})
+            subscriber = Subscriber(
+                account=_account(name, *members), subscriptions=tuple(_subscription(day, *row) for day, _, row in own)
+            )
+        except ValidationError as error:
+            reason = _in_words(error)
+            raise AccountsError(f"account {name!r} as it is stored can't be used: {reason}. Apply it again") from error
+        found[name] = StoredAccount(subscriber, revision, {day: number for day, number, _ in own})
     return found
 
 
@@ -102,15 +106,15 @@ def plan_apply(subscribers: Sequence[Subscriber], stored: Mapping[str, StoredAcc
             changes.append(Applied(name, str(row.from_day), change, number))
         try:
             with_stored_rows(subscriber, before)
-        except ValueError as error:
-            wrong.append(f"account {name!r}, with the rows that are stored: {error}")
+        except ValidationError as error:
+            wrong.append(f"account {name!r}, with the rows that are stored: {_in_words(error)}")
     if wrong:
         raise AccountsError("\n".join(wrong))
     return changes
 
 
 def with_stored_rows(subscriber: Subscriber, stored: StoredAccount | None) -> Subscriber:
-    """What holds of an account after applying. Raises ValueError where its rows then don't fit together."""
+    """What holds of an account after applying. Raises ValidationError where its rows then don't fit together."""
     if stored is None:
         return subscriber
     rows = {row.from_day: row for row in (*stored.subscriber.subscriptions, *subscriber.subscriptions)}
@@ -140,6 +144,10 @@ def apply_accounts(
         if added:
             body = b"\n".join(orjson.dumps(one) for one in added)
             client.raw_insert(table, insert_block=body, fmt="JSONEachRow", settings=INSERT_SETTINGS)
+
+
+def _in_words(error: ValidationError) -> str:
+    return "; ".join(one["msg"].removeprefix("Value error, ") for one in error.errors())
 
 
 def _account_row(account: Account) -> dict[str, Any]:

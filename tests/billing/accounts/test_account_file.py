@@ -121,5 +121,14 @@ def test_applying_tells_what_is_new_and_what_is_revised() -> None:
         ("acme", "2026-11-01", "revised", 2)
     ]
     assert {one.change for one in plan_apply(before, {})} == {"new"}
+    rows = "{from: 2026-01-01, card: fleet}, {from: 2026-12-DD, status: cancelled}"
+    ended, later = (
+        parse_accounts(f"accounts: [{{account: a, currency: EUR, subscription: [{rows}]}}]".replace("DD", day), "f")
+        for day in ("01", "02")
+    )
+    with pytest.raises(AccountsError) as refused:
+        plan_apply(later, {"a": StoredAccount(ended[0], 1)})
+    told = "account 'a', with the rows that are stored: on 2026-12-02 nothing holds that could be cancelled"
+    assert str(refused.value) == told
     with pytest.raises(AccountsError, match="time_zone can't change"):
         plan_apply(parse_accounts(GOOD.replace("Europe/Berlin", "Europe/Paris"), "f"), stored)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from fleetmeter_billing.accounts.account_store import load_accounts
 from fleetmeter_billing.errors import AccountsError, IncompleteError, LedgerShrankError, PeriodError
 from fleetmeter_billing.periods.close import CloseRules, CloseWorld, close_period
 from fleetmeter_billing.periods.close_log import winning_closes
@@ -84,3 +85,14 @@ def test_a_ledger_that_lost_rows_is_never_credited(counted: CountedUsage) -> Non
     # Outside the correction window nothing is compared, and the period can be closed.
     rules = CloseRules(lateness_s=3600, window_days=-1)
     assert close_period(counted.client, "2026-12", one_card, rules).close.corrected == ()
+
+
+def test_a_stored_row_that_no_version_writes_is_told_in_words(counted: CountedUsage) -> None:
+    apply_yaml(counted.client, "accounts: [{account: acme, currency: EUR, subscription: []}]")
+    twice = '{"committed": null, "discounts": [{"name": "x", "percent": "5"}, {"name": "x", "percent": "6"}]}'
+    row = {"account_id": "acme", "from_day": "2026-01-01", "revision": 1, "status": "active", "card": "fleet"}
+    counted.put("billing_subscriptions", [{**row, "terms": twice}])
+    with pytest.raises(
+        AccountsError, match="'acme' as it is stored can't be used: the discount 'x' stands there twice:"
+    ):
+        load_accounts(counted.client)
