@@ -18,7 +18,7 @@ import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Final
 
 import orjson
@@ -93,6 +93,8 @@ _CATEGORIES: Final = {
     "adjustment": "Adjustment",
 }
 _UNIT_OF_ONE: Final = "Units"
+_EXACT: Final = Context(prec=200)
+"""A cost of 60 digits less than an amount needs a few more, so that the two add up to it again."""
 
 Row = dict[str, str]
 
@@ -120,7 +122,7 @@ def focus_rows(invoice: Invoice, issuer: str) -> Iterator[Row]:
         for part in parts[1:]:
             consumed = part.quantity if part.consumes else ZERO
             rows.append(_row(invoice, line, part, part.cost, consumed, issuer))
-            billed, used = CONTEXT.subtract(billed, part.cost), CONTEXT.subtract(used, consumed)
+            billed, used = _EXACT.subtract(billed, part.cost), _EXACT.subtract(used, consumed)
         yield _row(invoice, line, parts[0], billed, used, issuer)
         yield from rows
     if invoice.prepaid is not None:

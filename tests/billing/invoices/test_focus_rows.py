@@ -7,6 +7,7 @@ import io
 import re
 from dataclasses import replace
 from decimal import Decimal
+from fractions import Fraction
 from itertools import groupby
 from typing import Any
 
@@ -139,6 +140,15 @@ def test_tiers_of_many_digits_are_a_row_each() -> None:
     long = line(1, "usage", "Tokens", "111111111011111110", "tokens", "1237616214429660.06", exact=exact, tiers=tiers)
     rows = rows_of(replace(every_kind(), lines=(long,)))
     assert [row["PricingQuantity"] for row in rows] == ["12345678901234567.0", "98765432109876543.0"]
+
+
+def test_costs_without_an_end_add_up_to_the_last_digit() -> None:
+    third = "0." + "3" * 60
+    tiers = [("1", "1", "100", "0", "100"), (None, third, "1", "0", third)]
+    endless = line(1, "usage", "Work", "4000", "units", "100.33", exact="100." + "3" * 57, tiers=tiers)
+    rows = rows_of(replace(every_kind(), lines=(endless,)))
+    assert len(rows) == 2
+    assert sum((Fraction(row["BilledCost"]) for row in rows), Fraction(0)) == Fraction("100.33")
 
 
 def test_an_adjustment_that_no_price_fits_is_of_no_product() -> None:
