@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from http import HTTPStatus
 from typing import Final
 
@@ -36,8 +37,19 @@ def broken(reason: Reason, detail: str) -> Problem:
     )
 
 
-def judged_elements(body: bytes, judge: Judge, now_us: int) -> tuple[list[bytes], list[Refusal]] | None:
-    """The elements and their refusals, if they are objects that are parted alike; None if that can't be told.
+def too_many(most: int) -> Problem:
+    """The answer to a body with more events than are taken, of which no more are looked at."""
+    return Problem(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        f"the request has more than {most} events, which are taken at once; send fewer in each",
+    )
+
+
+def judged_elements(
+    body: bytes, judge: Judge, now_us: int, most: int = sys.maxsize
+) -> tuple[list[bytes], list[Refusal]] | None:
+    """The elements and their refusals, if they are objects that are parted alike; None if that can't be told, or if
+    they seem to be more than `most`.
 
     The array is cut wherever the text looks like the first gap between two objects. If every part is JSON, the cuts
     were right: `[` part `,` part ... `]` is the body, and a JSON text can be read in one way only. What `judge` refuses
@@ -50,22 +62,25 @@ def judged_elements(body: bytes, judge: Judge, now_us: int) -> tuple[list[bytes]
     if not (inner.startswith(b"{") and inner.endswith(b"}")):
         return None
     gap = _BETWEEN_OBJECTS.search(inner)
-    parts = inner[1:-1].split(gap[0]) if gap else [inner[1:-1]]
+    parts = inner[1:-1].split(gap[0], most) if gap else [inner[1:-1]]
+    if len(parts) > most:
+        return None
     events = [b"{" + part + b"}" for part in parts]
     refusals = judge.judge(events, now_us)
     return None if any(refusal.reason in _UNREAD for refusal in refusals) else (events, refusals)
 
 
-def elements_of(body: bytes) -> list[bytes]:
-    """The elements, each in one line. Raises `Problem` 400 if the body is no JSON array."""
+def elements_of(body: bytes, most: int = sys.maxsize) -> list[bytes]:
+    """The elements, each in one line. Raises `Problem`: 400 if the body is no JSON array, 413 once there are more than
+    `most`."""
     try:
         text = body.decode()
     except UnicodeDecodeError as error:
         raise broken(Reason.BAD_UTF8, f"byte {error.start} of the batch is not UTF-8") from error
-    return [in_one_line(element.encode()) for element in _split(text)]
+    return [in_one_line(element.encode()) for element in _split(text, most)]
 
 
-def _split(text: str) -> list[str]:
+def _split(text: str, most: int) -> list[str]:
     blanks = _SKIP_BLANKS.match
     place = _end(blanks(text))
     if text[place : place + 1] != "[":
@@ -75,6 +90,8 @@ def _split(text: str) -> list[str]:
     if text[place : place + 1] == "]":
         return _whole(text, place, elements)
     while True:
+        if len(elements) == most:
+            raise too_many(most)
         end = _end_of_value(text, place)
         elements.append(text[place:end])
         place = _end(blanks(text, end))

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from enum import Enum
 from http import HTTPStatus
+from itertools import islice
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
@@ -17,11 +18,13 @@ import orjson
 from fleetmeter_schemas.decoding import decode_json
 from fleetmeter_schemas.reasons import Reason
 
-from fleetmeter_producers.ingest.array import BLANKS, broken, elements_of, in_one_line
+from fleetmeter_producers.ingest.array import BLANKS, broken, elements_of, in_one_line, too_many
 from fleetmeter_producers.ingest.problem import Problem
 
 _ATTRIBUTE: Final = re.compile(r"[a-z0-9]{1,40}")
 _PREFIX: Final = "ce-"
+_LINE: Final = re.compile(rb"[^ \t\r\n][^\n]*")
+"""One that is not blank, from its first character."""
 
 
 class Format(Enum):
@@ -66,18 +69,22 @@ def _unsupported(detail: str) -> Problem:
     )
 
 
-def events_of(body: bytes, format_: Format, headers: Iterable[tuple[str, str]] = ()) -> list[bytes]:
+def events_of(body: bytes, format_: Format, headers: Iterable[tuple[str, str]], most: int) -> list[bytes]:
     """The text of each event, in order: without blanks around it, and in one line, so that it fits in a record of many.
 
-    Raises `Problem` 400 if the body can't be taken apart; then it says nothing about single events.
+    Raises `Problem`: 400 if the body can't be taken apart, 413 once there are more than `most`; then it says nothing
+    about single events.
     """
     match format_:
         case Format.ONE:
             return [in_one_line(body.strip(BLANKS))]
         case Format.LINES:
-            return [text for line in body.split(b"\n") if (text := line.strip(BLANKS))]
+            lines = [line[0].rstrip(BLANKS) for line in islice(_LINE.finditer(body), most + 1)]
+            if len(lines) > most:
+                raise too_many(most)
+            return lines
         case Format.BATCH:
-            return elements_of(body)
+            return elements_of(body, most)
         case Format.BINARY:
             return [in_one_line(_structured(body, headers))]
 

@@ -160,14 +160,11 @@ class IngestService:
     ) -> tuple[list[bytes], Sequence[Refusal]]:
         """The events of a body, and which of them are not valid."""
         judge, now_us, most = self._judge(), self._clock_us(), self._settings.batch_limit_events
-        guessed = judged_elements(body, judge, now_us) if format_ is Format.BATCH else None
-        events = guessed[0] if guessed else events_of(body, format_, headers.items())
-        if len(events) > most:
-            raise Problem(
-                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-                f"the request has {len(events)} events; at most {most} are taken at once",
-            )
-        return guessed or (events, judge.judge(events, now_us))
+        guessed = judged_elements(body, judge, now_us, most) if format_ is Format.BATCH else None
+        if guessed:
+            return guessed
+        events = events_of(body, format_, headers.items(), most)
+        return events, judge.judge(events, now_us)
 
     def _judge(self) -> Judge:
         """The judge of this thread: one thread at a time may ask one."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from fleetmeter_doubles.ingest_events import make_event
 from fleetmeter_doubles.ingest_server import judges
 from fleetmeter_producers.ingest.array import elements_of, judged_elements
+from fleetmeter_producers.ingest.framing import Format, events_of
+from fleetmeter_producers.ingest.judging import Refusal
 from fleetmeter_producers.ingest.problem import Problem
 from fleetmeter_producers.ingest.sifting import parties_of
 from hypothesis import given
@@ -51,6 +54,38 @@ def test_events_as_they_are_usually_sent_are_guessed() -> None:
         guessed = judged_elements(json.dumps(events, indent=indent).encode(), NATIVE, NOW_US)
         assert guessed is not None
         assert [json.loads(text) for text in guessed[0]] == events
+
+
+@pytest.mark.parametrize("element", [b"{}", b"1", b'{"a": [1, {}]}'])
+def test_of_more_elements_than_are_taken_no_more_are_looked_at(element: bytes) -> None:
+    """A compressed kilobyte may hold millions of them, each of which takes microseconds."""
+    judged: list[int] = []
+
+    class Counting:
+        def judge(self, events: Sequence[bytes], now_us: int) -> list[Refusal]:
+            judged.append(len(events))
+            return NATIVE.judge(events, now_us)
+
+    body = b"[" + b",".join([element] * 5) + b", and what is no JSON]"
+    assert judged_elements(body, Counting(), NOW_US, 4) is None
+    assert judged == []
+    with pytest.raises(Problem, match="more than 4 events") as refused:
+        elements_of(body, 4)
+    assert refused.value.status == 413
+    whole = b"[" + b",".join([element] * 5) + b"]"
+    assert len(elements_of(whole, 5)) == 5
+    guessed = judged_elements(whole, Counting(), NOW_US, 5)
+    assert guessed is None or len(guessed[0]) == 5
+
+
+@given(st.lists(st.sampled_from([b"{}", b"x y", b"", b" ", b"\t{} \r", b"\r", b"\x0b"]), max_size=8), st.integers(1, 8))
+def test_lines_are_those_that_are_not_blank(lines: list[bytes], most: int) -> None:
+    told = [line.strip(b" \t\r") for line in lines if line.strip(b" \t\r")]
+    if len(told) > most:
+        with pytest.raises(Problem, match=f"more than {most} events"):
+            events_of(b"\n".join(lines), Format.LINES, (), most)
+    else:
+        assert events_of(b"\n".join(lines), Format.LINES, (), most) == told
 
 
 @pytest.mark.parametrize(
