@@ -137,8 +137,7 @@ def replay(
         rows = find_rows(client, wanted)
         parcels, refused = _pack(settings, rows, [parse_change(text) for text in changes or []], edited)
         sent = [] if dry_run else resend(settings, parcels)
-        for parcel in sent:
-            mark_replayed(client, parcel.row, datetime.now(UTC))
+        mark_replayed(client, [parcel.row for parcel in sent], datetime.now(UTC))
     unsent = [] if dry_run else [parcel for parcel in parcels if parcel not in sent]
     _report(parcels if dry_run else sent, refused, unsent, dry_run=dry_run, as_json=as_json)
     if refused or unsent:
