@@ -146,7 +146,7 @@ def _audit(
     position, totals = tally.position, tally.position.totals
     span, committed = position.next_offset - position.first_offset, totals.offsets
     counted = tally.usage_events + tally.facts
-    shared = min(shared_facts(tally), totals.accepted - counted) if counted < totals.accepted else 0
+    shared = max(0, min(shared_facts(tally), totals.accepted - counted)) if counted < totals.accepted else 0
     lost, double_counted, problems = 0, 0, list[str]()
 
     def compare(should: int, found: int, what: str) -> None:

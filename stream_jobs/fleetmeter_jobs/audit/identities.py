@@ -7,6 +7,7 @@ on from is what is found here. One partition at a time, since a state can be lar
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from fleetmeter_jobs.audit.findings import Checked, Finding
 from fleetmeter_jobs.ledger.errors import DedupMovedError, DedupStateError
@@ -18,6 +19,7 @@ _ADVICE = (
 )
 _TRIES = 5
 
+T = TypeVar("T")
 RestoreState = Callable[[PartitionId, Position], object]
 """Makes a partition's dedup state from the ledger; raises DedupStateError where it does not add up."""
 
@@ -38,20 +40,22 @@ def check_identities(
         progress(str(partition))
         accepted += position.totals.accepted
         try:
-            _restore(partition, position, restore, reread)
+            restored_beside_workers(partition, position, restore, reread)
         except DedupStateError as error:
             findings.append(Finding(f"{error}.", _ADVICE))
     return Checked("identities", f"{accepted:,} accepted events of {len(newest)} partitions", tuple(findings))
 
 
-def _restore(
-    partition: PartitionId, position: Position, restore: RestoreState, reread: Callable[[PartitionId], Position | None]
-) -> None:
+def restored_beside_workers(
+    partition: PartitionId,
+    position: Position,
+    restore: Callable[[PartitionId, Position], T],
+    reread: Callable[[PartitionId], Position | None],
+) -> T:
+    """What `restore` makes, at a later position if a worker seals meanwhile. Raises what it raises."""
     for _ in range(_TRIES):
         try:
-            restore(partition, position)
+            return restore(partition, position)
         except DedupMovedError:
             position = reread(partition) or position
-        else:
-            return
-    restore(partition, position)
+    return restore(partition, position)

@@ -3,7 +3,8 @@
 A fact's row is named by (source, id), as the event is. Dedup works within a partition; so when a producer's
 partitioner sends one event to two partitions, both accept it, and the two rows merge to one, which carries the
 coordinates of one of the two. The other partition's books then lack a row. Its dedup state still knows the event: that
-is the proof that it was accepted there, and this asks it.
+is the proof that it was accepted there, and this asks it. (The state of this log epoch alone, see `OneLog`: what a
+worker has in memory also knows what was accepted elsewhere, and would explain away as many rows that are lost.)
 """
 
 # ruff: noqa: S608  (statements are put together from our own constants only; every value is bound by ClickHouse)
@@ -63,6 +64,28 @@ def facts_elsewhere(http: ClickHouseHttp, partition: PartitionId) -> Iterator[Pl
             after = rows[-1][0], rows[-1][1], rows[-1][2]
 
 
+def rows_left(http: ClickHouseHttp, partition: PartitionId, before: int) -> int:
+    """Rows of facts that still carry this log's coordinates, from before an offset.
+
+    A tally counts those besides that others have replaced and no merge has removed yet.
+    """
+    rows = 0
+    for table in FACT_TABLES:
+        ((number,),) = http.rows(
+            f"SELECT uniqExact(offset, event_index) FROM {table} FINAL WHERE topic = {{topic:String}} "
+            "AND partition = {partition:UInt32} AND epoch = {epoch:UInt32} AND offset < {before:UInt64}",
+            parameters={
+                "topic": partition.topic,
+                "partition": partition.partition,
+                "epoch": partition.epoch,
+                "before": before,
+            },
+            settings=READ_SETTINGS,
+        )
+        rows += int(number)
+    return rows
+
+
 def known_to(core: CountingCore, places: Iterable[Place]) -> int:
     """How many of these events the dedup state knows. The core is spent afterwards: it knows them all then.
 
@@ -73,7 +96,8 @@ def known_to(core: CountingCore, places: Iterable[Place]) -> int:
     for _, some in groupby(places, key=lambda place: place[2] // _DAY_US):
         for page in _pages(some):
             latest_us = max(us for _, _, us in page)
-            core.ingest([b"[" + b",".join(_event(*place) for place in page) + b"]"], 0, latest_us)
+            # A record each, so that no page is larger than a record may be.
+            core.ingest([_event(*place) for place in page], 0, latest_us)
             known += core.flush().duplicates
     return known
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 from rich.text import Text
 
-from fleetmeter_jobs.audit.shared_facts import facts_elsewhere, known_to
+from fleetmeter_jobs.audit.identities import restored_beside_workers
+from fleetmeter_jobs.audit.one_log import OneLog
+from fleetmeter_jobs.audit.shared_facts import facts_elsewhere, known_to, rows_left
 from fleetmeter_jobs.cli.app import command_app
 from fleetmeter_jobs.cli.exits import Exit
 from fleetmeter_jobs.cli.kafka import log_ends
@@ -19,6 +22,7 @@ from fleetmeter_jobs.cli.options import DataDir, Given, Json, settings_of_stack
 from fleetmeter_jobs.cli.oracle import Comparison, compare, read_oracle
 from fleetmeter_jobs.cli.output import console, print_json, print_table, progress
 from fleetmeter_jobs.clickhouse_access import clickhouse_store
+from fleetmeter_jobs.ledger.clickhouse_http import ClickHouseHttp
 from fleetmeter_jobs.ledger.errors import DedupStateError
 from fleetmeter_jobs.ledger.store import Tally
 from fleetmeter_jobs.reconcile import Line, Report, describe, notes, reconcile
@@ -88,16 +92,24 @@ def audit(settings: Settings) -> Report:
     """One audit, now. Raises CommandError (Kafka), LedgerError (ClickHouse)."""
     store = clickhouse_store(settings)
     counted = {row[0] for row in store.http.rows("SELECT DISTINCT topic FROM ledger WHERE row_kind = 'marker'")}
+    return reconcile(
+        store, lambda: log_ends(settings, {settings.topic, *counted}), partial(shared_facts, settings, store.http)
+    )
 
-    def shared_facts(tally: Tally) -> int:
-        elsewhere = facts_elsewhere(store.http, tally.partition)
-        try:
-            core = restore_core(settings, store, tally.partition, tally.position)
-        except DedupStateError:
-            return 0  # Without a sound state nothing proves that the facts are elsewhere; `audit` says what is wrong.
-        return known_to(core, elsewhere)
 
-    return reconcile(store, lambda: log_ends(settings, {settings.topic, *counted}), shared_facts)
+def shared_facts(settings: Settings, http: ClickHouseHttp, tally: Tally) -> int:
+    """How many facts of a log were accepted there, and are missing in its tally since another log's rows replaced
+    theirs. Raises what the store raises."""
+    accepted_there = OneLog(http, tally.partition)
+    try:
+        core = restored_beside_workers(
+            tally.partition, tally.position, partial(restore_core, settings, accepted_there), accepted_there.position
+        )
+    except DedupStateError:
+        return 0  # Without a sound state nothing proves that the facts are elsewhere; `audit` says what is wrong.
+    accepted_elsewhere_too = known_to(core, facts_elsewhere(http, tally.partition))
+    replaced = tally.facts - rows_left(http, tally.partition, tally.position.next_offset)
+    return accepted_elsewhere_too - replaced
 
 
 def drained_report(
