@@ -14,12 +14,11 @@ from fleetmeter_jobs.cli.app import command_app
 from fleetmeter_jobs.cli.clickhouse import connect
 from fleetmeter_jobs.cli.exits import CommandError, Exit
 from fleetmeter_jobs.cli.kafka_span import read_span, span_of
-from fleetmeter_jobs.cli.ledger import restore_core
+from fleetmeter_jobs.cli.ledger import audit_store, restore_core
 from fleetmeter_jobs.cli.options import DataDir, Given, Json, settings_of_stack
 from fleetmeter_jobs.cli.output import console, print_json, print_table, progress
 from fleetmeter_jobs.cli.reconcile import audit as reconcile_now
 from fleetmeter_jobs.cli.times import check_span, parse_moment
-from fleetmeter_jobs.clickhouse_access import clickhouse_store
 from fleetmeter_jobs.ledger.growth_moves import read_moves
 
 app = command_app(help="Check everything that can be checked, and say in words what is wrong.")
@@ -54,7 +53,7 @@ def audit(
     if unknown := sorted(set(only or []) - set(CHECKS)):
         raise CommandError(f"--only {unknown[0]}: there is no such check; choose from {', '.join(CHECKS)}.")
     settings = settings_of_stack(data_dir, setting)
-    store = clickhouse_store(settings)
+    store = audit_store(settings)
     with connect(settings) as client, progress(quiet=as_json) as display:
         task = display.add_task("Checking", total=None, detail="")
         made = run_checks(
@@ -97,7 +96,7 @@ def sources(
     check_span(start, end)
     span = span_of(settings, start, end)
     total = sum(end - start for start, end in span.values())
-    moves = read_moves(clickhouse_store(settings), settings.topic)
+    moves = read_moves(audit_store(settings), settings.topic)
     with progress(quiet=as_json) as display:
         task = display.add_task("Reading", total=total, detail="")
 

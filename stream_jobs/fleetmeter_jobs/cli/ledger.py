@@ -1,12 +1,25 @@
-"""A partition's dedup state, made from the ledger that a command talks to."""
+"""The ledger that a command talks to: all of it, and a partition's dedup state made from it."""
 
 from __future__ import annotations
 
+from typing import Final
+
+from fleetmeter_jobs.clickhouse_access import clickhouse_store
 from fleetmeter_jobs.ledger.clickhouse_store import ClickHouseStore
 from fleetmeter_jobs.ledger.dedup.known import KnownEvents
 from fleetmeter_jobs.ledger.position import PartitionId, Position
 from fleetmeter_jobs.partition_ledger import PartitionLedger
 from fleetmeter_jobs.settings import Settings
+
+AUDIT_TIMEOUT_S: Final = 1800.0
+
+
+def audit_store(settings: Settings) -> ClickHouseStore:
+    """A store whose statements may take as long as it takes to sum up a large ledger: a commit's limit is none for
+    them. Opens no connection yet."""
+    return clickhouse_store(
+        settings.model_copy(update={"insert_timeout_s": max(settings.insert_timeout_s, AUDIT_TIMEOUT_S)})
+    )
 
 
 def restore_core(settings: Settings, store: ClickHouseStore, partition: PartitionId, position: Position) -> KnownEvents:

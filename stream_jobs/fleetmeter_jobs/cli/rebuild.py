@@ -10,9 +10,9 @@ from fleetmeter_jobs.audit.derived import check_derived
 from fleetmeter_jobs.cli.app import command_app
 from fleetmeter_jobs.cli.clickhouse import connect, require_migrated, table_options
 from fleetmeter_jobs.cli.exits import Exit
+from fleetmeter_jobs.cli.ledger import audit_store
 from fleetmeter_jobs.cli.options import DataDir, Given, Json, settings_of_stack
 from fleetmeter_jobs.cli.output import console, print_json, progress
-from fleetmeter_jobs.clickhouse_access import clickhouse_store
 
 app = command_app()
 
@@ -34,7 +34,7 @@ def rebuild(as_json: Json = False, data_dir: DataDir = None, setting: Given = No
         views = rebuild_views(client, database, table_options(settings))
     with progress(quiet=as_json) as display:
         task = display.add_task("Comparing", total=None, detail="")
-        checked = check_derived(clickhouse_store(settings).http, lambda what: display.update(task, detail=what))
+        checked = check_derived(audit_store(settings).http, lambda what: display.update(task, detail=what))
     if as_json:
         print_json({"database": database, "rebuilt": views, **checked.as_dict()})
     else:

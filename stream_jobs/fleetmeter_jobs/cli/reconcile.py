@@ -17,11 +17,10 @@ from fleetmeter_jobs.audit.shared_facts import facts_elsewhere, known_to, rows_l
 from fleetmeter_jobs.cli.app import command_app
 from fleetmeter_jobs.cli.exits import Exit
 from fleetmeter_jobs.cli.kafka import log_ends
-from fleetmeter_jobs.cli.ledger import restore_core
+from fleetmeter_jobs.cli.ledger import audit_store, restore_core
 from fleetmeter_jobs.cli.options import DataDir, Given, Json, settings_of_stack
 from fleetmeter_jobs.cli.oracle import Comparison, compare, read_oracle
 from fleetmeter_jobs.cli.output import console, print_json, print_table, progress
-from fleetmeter_jobs.clickhouse_access import clickhouse_store
 from fleetmeter_jobs.ledger.clickhouse_http import ClickHouseHttp
 from fleetmeter_jobs.ledger.errors import DedupStateError
 from fleetmeter_jobs.ledger.store import Tally
@@ -90,7 +89,7 @@ def reconcile_command(
 
 def audit(settings: Settings) -> Report:
     """One audit, now. Raises CommandError (Kafka), LedgerError (ClickHouse)."""
-    store = clickhouse_store(settings)
+    store = audit_store(settings)
     counted = {row[0] for row in store.http.rows("SELECT DISTINCT topic FROM ledger WHERE row_kind = 'marker'")}
     return reconcile(
         store, lambda: log_ends(settings, {settings.topic, *counted}), partial(shared_facts, settings, store.http)
