@@ -21,7 +21,7 @@ from fleetmeter_jobs.cli.kafka import log_ends
 from fleetmeter_jobs.cli.options import DataDir, Given, Json, settings_of_stack
 from fleetmeter_jobs.cli.output import console, counted, print_json, print_table, progress
 from fleetmeter_jobs.cli.this_user import this_user
-from fleetmeter_jobs.errors import KafkaAccessError
+from fleetmeter_jobs.errors import KafkaAccessError, TopicRefusedError
 from fleetmeter_jobs.settings import Settings
 
 app = command_app()
@@ -107,7 +107,7 @@ def _log_ends(settings: Settings, counted: Collection[str]) -> dict[tuple[str, i
     """How long Kafka's partitions are, of what is counted and what should be. Raises CommandError if it doesn't say."""
     try:
         ends = log_ends(settings, {settings.topic, *counted})
-    except (CommandError, KafkaAccessError) as error:
+    except (CommandError, KafkaAccessError, TopicRefusedError) as error:
         raise CommandError(
             f"Nothing was closed: only Kafka knows of partitions that no worker ever took. {error} Where it is gone "
             "for good, or its partitions are known to be counted, close with --without-kafka.",

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
 from fleetmeter_jobs.cli.exits import CommandError, Exit
-from fleetmeter_jobs.errors import KafkaUnavailableError
+from fleetmeter_jobs.errors import KafkaUnavailableError, TopicRefusedError
 from fleetmeter_jobs.kafka_connection import REFUSAL_S, ConnectionWatch
 from fleetmeter_jobs.reconcile import LogEnds
 from fleetmeter_jobs.settings import Settings
@@ -96,12 +96,18 @@ def _await_answer(consumer: Consumer, topic: str, watch: ConnectionWatch) -> Non
 
 
 def log_ends(settings: Settings, topics: Iterable[str]) -> dict[tuple[str, int], LogEnds]:
-    """Start and end of every partition of the topics that exist. Raises CommandError if Kafka does not answer."""
+    """Start and end of every partition of the topics that exist. Raises CommandError if Kafka does not answer,
+    TopicRefusedError if it does not say whether one exists."""
     ends = {}
     with reader(settings) as consumer:
-        known = consumer.list_topics(timeout=TIMEOUT_S).topics
-        for topic in sorted(set(topics) & set(known)):
-            for partition in sorted(known[topic].partitions):
+        for topic in sorted(set(topics)):
+            # By name: a list of all topics leaves those out, without a word, that this user may not describe.
+            found = consumer.list_topics(topic, timeout=TIMEOUT_S).topics[topic]
+            if found.error is not None and found.error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise TopicRefusedError(
+                    f"Kafka at {settings.kafka_bootstrap} does not describe topic {topic}: {found.error.str()}"
+                )
+            for partition in sorted(found.partitions):
                 low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=TIMEOUT_S)
                 ends[topic, partition] = LogEnds(low, high)
     return ends

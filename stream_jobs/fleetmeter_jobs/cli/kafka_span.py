@@ -31,6 +31,9 @@ def span_of(settings: Settings, time_from: datetime, time_to: datetime) -> Span:
         def offsets_at(moment: datetime) -> dict[int, int]:
             asked = [TopicPartition(settings.topic, number, int(moment.timestamp() * 1000)) for number in ends]
             found = consumer.offsets_for_times(asked, timeout=TIMEOUT_S)
+            if failed := next((one for one in found if one.error is not None), None):
+                # What stands there as its offset is then the time that was asked for.
+                raise KafkaException(failed.error)
             return {
                 one.partition: ends[one.partition].end if one.offset in {OFFSET_END, -1} else one.offset
                 for one in found

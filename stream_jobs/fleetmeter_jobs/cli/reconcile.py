@@ -15,7 +15,7 @@ from fleetmeter_jobs.audit.identities import restored_beside_workers
 from fleetmeter_jobs.audit.one_log import OneLog
 from fleetmeter_jobs.audit.shared_facts import facts_elsewhere, known_to, rows_left
 from fleetmeter_jobs.cli.app import command_app
-from fleetmeter_jobs.cli.exits import Exit
+from fleetmeter_jobs.cli.exits import CommandError, Exit
 from fleetmeter_jobs.cli.kafka import log_ends
 from fleetmeter_jobs.cli.ledger import audit_store, restore_core
 from fleetmeter_jobs.cli.options import DataDir, Given, Json, settings_of_stack
@@ -75,6 +75,12 @@ def reconcile_command(
     settings = settings_of_stack(data_dir, setting)
     expected = None if oracle is None else read_oracle(oracle)
     report = drained_report(settings, wait, quiet=as_json)
+    if settings.topic not in {each.partition.topic for each in report.partitions}:
+        raise CommandError(
+            f"Kafka at {settings.kafka_bootstrap} has no topic {settings.topic}, and nothing of it was ever counted: "
+            "there is nothing to compare. Create it, or give the right one with -s topic=NAME.",
+            Exit.KAFKA,
+        )
     comparison = None if expected is None else compare(settings, expected, report.total)
     ok = report.ok and not (wait and report.total.pending) and not (comparison and comparison.differences)
     if as_json:
