@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Iterator
 
 import pyarrow as pa
@@ -28,6 +29,19 @@ def as_arrow(*pairs: tuple[str | None, str]) -> bytes:
     return bytes(sink.getvalue())
 
 
+_BEYOND = pa.py_buffer(struct.pack("<iiii", 0, 5, 1_000_000_000, 3))
+"""Offsets of three strings, two of which end where no text is."""
+
+
+def arrow_of(source: pa.Array) -> bytes:
+    """A stream whose sources are this array, whatever is in it."""
+    sink = pa.BufferOutputStream()
+    batch = pa.record_batch({"id": [str(number) for number in range(len(source))], "source": source})
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    return bytes(sink.getvalue())
+
+
 @pytest.mark.parametrize(
     ("value", "found"),
     [
@@ -37,6 +51,11 @@ def as_arrow(*pairs: tuple[str | None, str]) -> bytes:
         (b'{"source":"s","id":"1"}\nnot json\n{"source":"s","id":"2"}', [("s", "1"), ("s", "2")]),
         (as_arrow(("s", "1"), (None, "2"), ("t", "3")), [("s", "1"), ("t", "3")]),
         (b"\xff\xff\xff\xffbroken", []),
+        (as_arrow(("s", "1"))[:-40], []),
+        (arrow_of(pa.array([b"s", b"\xff"]).view(pa.string())), []),
+        (arrow_of(pa.Array.from_buffers(pa.string(), 3, [None, _BEYOND, pa.py_buffer(b"abc")])), []),
+        (arrow_of(pa.array([7, 8])), []),
+        (arrow_of(pa.array([["s"], ["t"]])), []),
         (b'{"source":7,"id":"1"}', []),
         (b"[1,null]", []),
         (b"garbage", []),

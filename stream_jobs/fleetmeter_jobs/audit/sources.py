@@ -140,7 +140,10 @@ def _arrow_identities(value: bytes) -> Iterator[tuple[str, str]]:
     try:
         with pa.ipc.open_stream(value) as reader:
             for batch in reader:
+                batch.validate(full=True)  # without, offsets that point anywhere are followed
                 sources, ids = batch.column("source").to_pylist(), batch.column("id").to_pylist()
-                yield from (pair for pair in zip(sources, ids, strict=True) if None not in pair)
-    except (pa.ArrowException, KeyError):
+                for source, event_id in zip(sources, ids, strict=True):
+                    if isinstance(source, str) and isinstance(event_id, str):
+                        yield source, event_id
+    except (pa.ArrowException, KeyError, OSError):  # OSError: a stream that was cut off
         return
