@@ -65,12 +65,19 @@ def test_reconcile_fails_where_the_oracle_says_otherwise(fleet: Fleet, tmp_path:
     row = wrong["usage"][0]
     row["requests" if "requests" in row else "fallbacks"] += 1
     wrong["counts"]["accepted"] += 1
+    fact, subject = wrong["facts"][0], wrong["subjects"][0]
+    fact["sums"]["invented"] = 7
+    fact["events"] -= 1
+    subject["distinct"] += 1
     path = tmp_path / "wrong.json"
     path.write_text(json.dumps(wrong))
     ran = fleet.fleetmeter.run("reconcile", "--wait", "60", "--oracle", str(path))
     assert ran.code == 1
     assert row["account_id"] in ran.out
     assert "totals / accepted" in ran.out
+    assert f"facts / {fact['event_type']} / {fact['kind'] or '-'} / events: {fact['events'] + 1} found" in ran.out
+    assert f"facts / {fact['event_type']} / {fact['kind'] or '-'} / invented: 0 found, must be 7" in ran.out
+    assert f"distinct / {subject['account_id']} / {subject['subject_kind']}" in ran.out
     assert "Reconciled: 0 lost" in ran.out
 
 
