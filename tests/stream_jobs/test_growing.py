@@ -91,6 +91,15 @@ def test_partitions_take_turns_and_then_are_free(world: GrowthWorld) -> None:
         assert world.store.epochs(TOPIC, partition)[-1][1].next_offset == ends[partition]
 
 
+def test_a_growth_that_a_machine_whose_clock_is_behind_has_begun_is_the_last_one(world: GrowthWorld) -> None:
+    world.grower().grow(world.grower().find(3, SETTLE_S))
+    world.finish()
+    world.now_ms -= 86_400_000
+    growth = world.grower().grow(world.grower().find(5, SETTLE_S))
+    assert (growth.new_partitions, growth.over) == (5, False)
+    assert [type(one) for one in stages(world)] == [Section, Wait, Wait, Wait, Wait]
+
+
 def test_the_command_may_die_anywhere_and_be_run_again() -> None:
     """Killed after so many steps, for every number of steps that it takes."""
     steps = 0

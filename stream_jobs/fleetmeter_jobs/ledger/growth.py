@@ -129,7 +129,8 @@ def read_topology(store: LedgerStore, topic: str) -> Topology:
     rows = store.growth_steps(topic) if (registered := frozenset(store.partitions(topic))) else []
     decided = {one.nonce for one in store.topic_decisions(topic)} if rows else set()
     found = (_growth(row, rows, decided) for row in rows if row.step == PLANNED)
-    growths = sorted(found, key=lambda one: (one.planned_at_ms, one.name))
+    # By partitions, which only ever become more: the clocks of the machines that planned them may not agree.
+    growths = sorted(found, key=lambda one: (one.old_partitions, one.planned_at_ms, one.name))
     return Topology(
         registered, tuple(one for one in growths if one.fenced), tuple(one for one in growths if not one.fenced)
     )
