@@ -9,7 +9,7 @@ import typer
 from rich.text import Text
 
 from fleetmeter_jobs.cli.app import command_app
-from fleetmeter_jobs.cli.exits import Exit
+from fleetmeter_jobs.cli.exits import CommandError, Exit
 from fleetmeter_jobs.cli.options import DataDir, Given, Json, settings_of_stack
 from fleetmeter_jobs.cli.output import console, notes, print_json
 from fleetmeter_jobs.cli.positions import Who
@@ -36,15 +36,16 @@ def topic() -> None:
 def grow(
     partitions: Annotated[int, typer.Option("--partitions", min=2, help="How many the topic shall have.")],
     settle_s: Annotated[
-        int,
+        int | None,
         typer.Option(
             "--settle-s",
             min=0,
             max=86_400,
             help="How long producers may take, at most, to learn of the partitions and to give up what waits for an "
-            "old one, in seconds. Too short counts events twice that are sent again.",
+            f"old one, in seconds (default: {SETTLE_S}). Too short counts events twice that are sent again.",
+            show_default=False,
         ),
-    ] = SETTLE_S,
+    ] = None,
     wait_s: Annotated[
         float, typer.Option("--wait-s", min=0, help="How long to wait for workers to have counted all meanwhile.")
     ] = 600.0,
@@ -64,7 +65,12 @@ def grow(
     """
     settings = settings_of_stack(data_dir, setting)
     grower = _grower(settings, who, as_json=as_json)
-    growth = grower.find(partitions, settle_s)
+    growth = grower.find(partitions, SETTLE_S if settle_s is None else settle_s)
+    if settle_s not in {None, growth.settle_s}:
+        raise CommandError(
+            f"This growth was begun with --settle-s {growth.settle_s}: leave the option out to go on with it. To give "
+            "producers more time than that, go on later."
+        )
     if not yes:
         _tell(settings, growth, done=False, as_json=as_json)
         return
