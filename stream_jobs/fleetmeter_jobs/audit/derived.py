@@ -31,6 +31,8 @@ _TRIES: Final = 5
 """Workers commit between one read and the next; what is wrong stays wrong."""
 _SETTINGS: Final = {
     **READ_SETTINGS,
+    # One state of the ledger for both halves of a comparison: each of them may take longer than workers let it rest.
+    "enable_shared_storage_snapshot_in_query": 1,
     # A month of a large fleet has more groups than memory: spill to disk instead of failing.
     "max_bytes_before_external_group_by": 2 * 2**30,
 }
