@@ -61,7 +61,7 @@ async def test_usage_that_is_lost_is_not_explained_by_facts_of_the_epoch_before(
     await real.counted()
     await processor.stop(10)
     end, last = real.log.end, real.log.batches[-1]
-    change = plan_new_epoch(PartitionId(*TOPIC, 0), real.position, LogNow(real.log.topic_id, 0, end))
+    change = plan_new_epoch(PartitionId(TOPIC.topic, TOPIC.partition), real.position, LogNow(real.log.topic_id, 0, end))
     decided = decide(real.store, change, Batch(last.leader_epoch, last.crc), "ana", "why not", CommitContext())
     assert isinstance(decided, Decided)
     processor = real.processor()
