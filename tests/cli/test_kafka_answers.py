@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from fleetmeter_doubles.commands import run_command
-from fleetmeter_jobs.cli import kafka, kafka_span, reconcile
+from fleetmeter_jobs.cli import kafka, kafka_span, positions, reconcile
 from fleetmeter_jobs.cli.exits import Exit
 from fleetmeter_jobs.errors import TopicRefusedError
+from fleetmeter_jobs.positions import TopicView
 from fleetmeter_jobs.reconcile import LogEnds, Report
 from fleetmeter_jobs.settings import Settings
 
@@ -67,8 +68,12 @@ def test_a_partition_whose_offsets_are_not_told_is_not_left_out(monkeypatch: pyt
         kafka_span.span_of(SETTINGS, datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 2, tzinfo=UTC))
 
 
-def test_a_topic_that_nobody_knows_is_not_reconciled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", [("reconcile",), ("positions", "show")])
+def test_a_topic_that_nobody_knows_is_not_in_order(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: tuple[str, ...]
+) -> None:
     monkeypatch.setattr(reconcile, "audit", lambda _settings: Report(()))
-    ended = run_command("reconcile", "--json", folder=tmp_path, topic="typo")
+    monkeypatch.setattr(positions, "_look", lambda _settings, _store: TopicView(None, [], []))
+    ended = run_command(*command, "--json", folder=tmp_path, topic="typo")
     assert ended.code == Exit.KAFKA
     assert "has no topic typo" in ended.json["error"]["message"]

@@ -44,6 +44,12 @@ def show(as_json: Json = False, data_dir: DataDir = None, setting: Given = None)
     settings = settings_of_stack(data_dir, setting)
     store = clickhouse_store(settings)
     view = _look(settings, store)
+    if view.topic is None and not view.partitions:
+        raise CommandError(
+            f"Kafka has no topic {settings.topic}, and nothing of it was ever counted. Create it, or give the right "
+            "one with -s topic=NAME.",
+            Exit.KAFKA,
+        )
     reasons = store.reasons()
     if as_json:
         print_json(view_as_dict(view, reasons))
