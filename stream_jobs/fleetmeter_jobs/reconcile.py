@@ -26,6 +26,15 @@ class LogEnds(NamedTuple):
     end: int
 
 
+class SharedFacts(NamedTuple):
+    """Of a log that lacks rows of facts, those whose row carries another log's coordinates."""
+
+    accepted: int = 0
+    """It accepted them too: one row stands for both."""
+    forgotten: int = 0
+    """Nothing tells any more whether it did, for they are older than what is remembered."""
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     """The audit's figures of one partition, or their sums over several."""
@@ -109,13 +118,13 @@ class Report:
 def reconcile(
     store: AuditStore,
     kafka_ends: Callable[[], Mapping[tuple[str, int], LogEnds]],
-    shared_facts: Callable[[Tally], int] = lambda _tally: 0,
+    shared_facts: Callable[[Tally], SharedFacts] = lambda _tally: SharedFacts(),
 ) -> Report:
     """Audit every partition that the ledger or Kafka knows.
 
     `kafka_ends` gives the log's ends by (topic, partition). It is called after the ledger was read, so that beside
     running workers the logs can only be ahead of the ledger. `shared_facts` is asked about a partition that lacks rows
-    of facts: how many facts it accepted whose row carries another partition's coordinates. Of a partition with several
+    of facts: which facts it accepted whose row carries another partition's coordinates. Of a partition with several
     log epochs, only the newest is compared to Kafka; the others' logs are gone.
     """
     tallies = store.tallies()
@@ -139,14 +148,15 @@ def _audit(
     tally: Tally,
     ends: LogEnds | None,
     reasons: Mapping[str, Reason],
-    shared_facts: Callable[[Tally], int],
+    shared_facts: Callable[[Tally], SharedFacts],
     *,
     is_newest: bool,
 ) -> PartitionReport:
     position, totals = tally.position, tally.position.totals
     span, committed = position.next_offset - position.first_offset, totals.offsets
     counted = tally.usage_events + tally.facts
-    shared = max(0, min(shared_facts(tally), totals.accepted - counted)) if counted < totals.accepted else 0
+    elsewhere = shared_facts(tally) if counted < totals.accepted else SharedFacts()
+    shared = max(0, min(elsewhere.accepted, totals.accepted - counted))
     lost, double_counted, problems = 0, 0, list[str]()
 
     def compare(should: int, found: int, what: str) -> None:
@@ -160,6 +170,11 @@ def _audit(
 
     compare(span, committed, f"offsets {position.first_offset} to {position.next_offset} accounted for")
     compare(totals.accepted, counted + shared, "accepted events in usage rows and facts")
+    if counted + shared < totals.accepted and elsewhere.forgotten:
+        problems[-1] += (
+            f". Up to {elsewhere.forgotten} of them may be facts that another partition accepted too, longer ago than "
+            "ids are remembered, and whose rows are there; an earlier report says how many it shared"
+        )
     if totals.events_in != totals.accepted + totals.duplicates + totals.rejected:
         problems.append(
             f"{totals.events_in} events in are not {totals.accepted} accepted + {totals.duplicates} duplicates "

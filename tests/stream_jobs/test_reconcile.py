@@ -9,7 +9,7 @@ from typing import cast
 import pytest
 from fleetmeter_jobs.ledger import Counts, PartitionId, Position, Tail
 from fleetmeter_jobs.ledger.store import Decision, Reason, Tally
-from fleetmeter_jobs.reconcile import LogEnds, Report, describe, notes, reconcile
+from fleetmeter_jobs.reconcile import LogEnds, Report, SharedFacts, describe, notes, reconcile
 
 TOPIC = "fleetmeter.usage"
 
@@ -112,6 +112,20 @@ def test_what_is_wrong_is_counted_and_named(changes: dict[str, int], lost: int, 
     assert (report.total.lost, report.total.double_counted) == (lost, doubled)
     assert says in describe(report)[0]
     assert describe(report)[0].startswith(f"{TOPIC}-0/0: ")
+
+
+def test_facts_that_another_log_has_are_no_loss_and_those_forgotten_may_be_none() -> None:
+    def audited(found: SharedFacts) -> Report:
+        return reconcile(Tallies(tally(facts=4)), lambda: {(TOPIC, 0): LogEnds(0, 130)}, lambda _tally: found)
+
+    known = audited(SharedFacts(accepted=6, forgotten=3))
+    assert (known.ok, known.total.lost, known.total.shared) == (True, 0, 6)
+    for found, lost in ((SharedFacts(accepted=4, forgotten=3), 2), (SharedFacts(accepted=-1, forgotten=3), 6)):
+        report = audited(found)
+        assert (report.ok, report.total.lost) == (False, lost)
+        (problem,) = describe(report)
+        assert f"{lost} lost. Up to 3 of them may be facts that another partition accepted too" in problem
+    assert describe(audited(SharedFacts()))[0].endswith("6 lost")
 
 
 def test_a_position_beyond_the_log() -> None:

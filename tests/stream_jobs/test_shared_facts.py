@@ -10,11 +10,13 @@ import pytest
 from clickhouse_connect.driver.client import Client
 from fleetmeter_doubles.real_partition import TOPIC, RealPartition
 from fleetmeter_doubles.schema_copies import copy_schema
+from fleetmeter_jobs.audit.shared_facts import known_to
 from fleetmeter_jobs.cli.reconcile import shared_facts
+from fleetmeter_jobs.counting_core import new_core
 from fleetmeter_jobs.ledger import ClickHouseHttp, ClickHouseStore, PartitionId
 from fleetmeter_jobs.ledger.context import CommitContext
 from fleetmeter_jobs.ledger.decisions import Batch, Decided, LogNow, decide, plan_new_epoch
-from fleetmeter_jobs.reconcile import LogEnds, Report, reconcile
+from fleetmeter_jobs.reconcile import LogEnds, Report, SharedFacts, reconcile
 from fleetmeter_jobs.settings import Settings
 from fleetmeter_jobs.threads import Threads
 from fleetmeter_local import RunningClickHouse
@@ -94,3 +96,12 @@ async def test_usage_that_is_lost_is_not_explained_by_facts_whose_rows_are_still
     rows("OPTIMIZE TABLE usage_facts FINAL")
     report = audited(real)
     assert (report.ok, report.total.lost, report.total.shared) == (False, 2, 9)
+
+
+def test_what_a_log_has_forgotten_is_told_from_what_it_never_knew() -> None:
+    core = new_core(_SETTINGS, bytes(16))
+    early, late = 1_780_000_000_000_000, 1_780_800_000_000_000
+    places = [("desk", "a", early), ("desk", "b", late), ("desk", "c", late)]
+    known_to(core, places[1:2])
+    core.floor_us = late
+    assert known_to(core, places) == SharedFacts(accepted=1, forgotten=1)

@@ -22,6 +22,7 @@ from fleetmeter_schemas.timestamps import format_rfc3339
 from fleetmeter_jobs.ledger.clickhouse_http import ClickHouseHttp
 from fleetmeter_jobs.ledger.pinned import READ_SETTINGS
 from fleetmeter_jobs.ledger.position import PartitionId
+from fleetmeter_jobs.reconcile import SharedFacts
 
 FACT_TABLES: Final = (USAGE_FACTS.name, USAGE_ESTIMATES.name, USAGE_ADJUSTMENTS.name)
 _PAGE: Final = 5_000
@@ -86,20 +87,21 @@ def rows_left(http: ClickHouseHttp, partition: PartitionId, before: int) -> int:
     return rows
 
 
-def known_to(core: CountingCore, places: Iterable[Place]) -> int:
+def known_to(core: CountingCore, places: Iterable[Place]) -> SharedFacts:
     """How many of these events the dedup state knows. The core is spent afterwards: it knows them all then.
 
     Each is presented as an event of the same identity and time, appended when it happened, so that no limit of time
-    keeps it out; what the core calls a duplicate, it knew.
+    keeps it out but that of what was forgotten; what the core calls a duplicate, it knew.
     """
-    known = 0
+    known = forgotten = 0
     for _, some in groupby(places, key=lambda place: place[2] // _DAY_US):
         for page in _pages(some):
             latest_us = max(us for _, _, us in page)
             # A record each, so that no page is larger than a record may be.
             core.ingest([_event(*place) for place in page], 0, latest_us)
-            known += core.flush().duplicates
-    return known
+            flush = core.flush()
+            known, forgotten = known + flush.duplicates, forgotten + flush.rejected
+    return SharedFacts(known, forgotten)
 
 
 def _pages(places: Iterable[Place]) -> Iterator[list[Place]]:

@@ -24,7 +24,7 @@ from fleetmeter_jobs.cli.output import console, print_json, print_table, progres
 from fleetmeter_jobs.ledger.clickhouse_http import ClickHouseHttp
 from fleetmeter_jobs.ledger.errors import DedupStateError
 from fleetmeter_jobs.ledger.store import Tally
-from fleetmeter_jobs.reconcile import Line, Report, describe, notes, reconcile
+from fleetmeter_jobs.reconcile import Line, Report, SharedFacts, describe, notes, reconcile
 from fleetmeter_jobs.settings import Settings
 
 app = command_app()
@@ -102,8 +102,8 @@ def audit(settings: Settings) -> Report:
     )
 
 
-def shared_facts(settings: Settings, http: ClickHouseHttp, tally: Tally) -> int:
-    """How many facts of a log were accepted there, and are missing in its tally since another log's rows replaced
+def shared_facts(settings: Settings, http: ClickHouseHttp, tally: Tally) -> SharedFacts:
+    """Which facts of a log were accepted there, and are missing in its tally since another log's rows replaced
     theirs. Raises what the store raises."""
     accepted_there = OneLog(http, tally.partition)
     try:
@@ -111,10 +111,11 @@ def shared_facts(settings: Settings, http: ClickHouseHttp, tally: Tally) -> int:
             tally.partition, tally.position, partial(restore_core, settings, accepted_there), accepted_there.position
         )
     except DedupStateError:
-        return 0  # Without a sound state nothing proves that the facts are elsewhere; `audit` says what is wrong.
-    accepted_elsewhere_too = known_to(core, facts_elsewhere(http, tally.partition))
+        # Without a sound state nothing proves that the facts are elsewhere; `audit` says what is wrong.
+        return SharedFacts()
+    found = known_to(core, facts_elsewhere(http, tally.partition))
     replaced = tally.facts - rows_left(http, tally.partition, tally.position.next_offset)
-    return accepted_elsewhere_too - replaced
+    return found._replace(accepted=found.accepted - replaced)
 
 
 def drained_report(
