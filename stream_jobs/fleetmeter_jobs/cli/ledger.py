@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
+from rich.text import Text
+
+from fleetmeter_jobs.cli.output import notes
 from fleetmeter_jobs.clickhouse_access import clickhouse_store
 from fleetmeter_jobs.ledger.clickhouse_store import ClickHouseStore
+from fleetmeter_jobs.ledger.context import CommitContext, CommitObserver
 from fleetmeter_jobs.ledger.dedup.known import KnownEvents
+from fleetmeter_jobs.ledger.errors import StoreUnavailableError
 from fleetmeter_jobs.ledger.position import PartitionId, Position
 from fleetmeter_jobs.partition_ledger import PartitionLedger
 from fleetmeter_jobs.settings import Settings
@@ -20,6 +25,24 @@ def audit_store(settings: Settings) -> ClickHouseStore:
     return clickhouse_store(
         settings.model_copy(update={"insert_timeout_s": max(settings.insert_timeout_s, AUDIT_TIMEOUT_S)})
     )
+
+
+class Waiting(CommitObserver):
+    """Says on standard error why a decision waits, each reason once: it is tried until the store has answered."""
+
+    def __init__(self) -> None:
+        self._said: set[str] = set()
+
+    def failed(self, label: str, error: StoreUnavailableError) -> None:
+        """See `CommitObserver.failed`."""
+        if str(error) not in self._said:
+            self._said.add(str(error))
+            notes.print(Text(f"{label} waits, and is tried again until Ctrl-C: {error}", "yellow"), soft_wrap=True)
+
+
+def decision_context(settings: Settings) -> CommitContext:
+    """How the decisions of an operator enter the ledger."""
+    return CommitContext(ghosts=not settings.clickhouse_replicated_path, observer=Waiting())
 
 
 def restore_core(settings: Settings, store: ClickHouseStore, partition: PartitionId, position: Position) -> KnownEvents:

@@ -8,6 +8,7 @@ import typer
 
 from fleetmeter_jobs.cli.app import command_app
 from fleetmeter_jobs.cli.exits import CommandError, Exit
+from fleetmeter_jobs.cli.ledger import decision_context
 from fleetmeter_jobs.cli.options import DataDir, Given, Json, settings_of_stack
 from fleetmeter_jobs.cli.output import print_json
 from fleetmeter_jobs.cli.position_rows import change_as_dict, print_changes, print_view, view_as_dict
@@ -179,7 +180,7 @@ def _carry_out(
     decider = who or this_user()
     targets = {change.partition.partition: change.next_offset for change in changes}
     headers = headers_before(settings.kafka_access, settings.topic, targets) if targets and yes else {}
-    context = CommitContext(ghosts=not settings.clickhouse_replicated_path)
+    context = decision_context(settings)
     outcomes: list[tuple[Change, str]] = []
     for change in changes:
         header = headers.get(change.partition.partition)

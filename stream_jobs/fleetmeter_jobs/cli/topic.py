@@ -10,6 +10,7 @@ from rich.text import Text
 
 from fleetmeter_jobs.cli.app import command_app
 from fleetmeter_jobs.cli.exits import CommandError, Exit
+from fleetmeter_jobs.cli.ledger import decision_context
 from fleetmeter_jobs.cli.options import DataDir, Given, Json, settings_of_stack
 from fleetmeter_jobs.cli.output import console, notes, print_json
 from fleetmeter_jobs.cli.positions import Who
@@ -88,6 +89,7 @@ def _grower(settings: Settings, who: str | None, *, as_json: bool) -> Grower:
         TopicPartitions(settings.kafka_access, settings.topic),
         who or this_user(),
         report=(lambda _step: None) if as_json else _Steps(),
+        context=decision_context(settings),
     )
 
 
