@@ -16,6 +16,9 @@ Every event is a [CloudEvent](https://github.com/cloudevents/spec) 1.0 with `spe
 `subject` (the account that pays) and `time` (RFC 3339). `(source, id)` is its identity: the same pair is counted once.
 Quantities are whole numbers. Empty text and null mean unknown, and absent is not zero: measures marked *sampled* have a
 count of the events that reported them beside their sum.
+
+The JSON Schemas (`fleetmeter schema show`) say less than workers ask: a quantity is written without a point or an
+exponent (`1.0` is refused as `fraction`), and no minute has a second 60 (`bad_time`).
 """
 
 

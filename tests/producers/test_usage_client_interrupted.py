@@ -7,12 +7,14 @@ usage is then emitted. So may a handler of a signal.
 from __future__ import annotations
 
 import gc
-import signal
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from random import Random
+from random import SystemRandom
 from typing import Any
 
 import pytest
@@ -241,28 +243,18 @@ def test_what_is_collected_in_the_thread_that_sends_may_close_its_client(in_time
     assert len(broker.ids()) == 1
 
 
-# coverage.py's tracer takes a lock of its own at each call: what forks, or interrupts itself, may wait for it for ever.
-@pytest.mark.no_cover
 def test_a_signal_s_handler_closes_a_client_that_emits(tmp_path: Path) -> None:
     """At whatever moment of an `emit` the signal comes: it ends, and the broker has what was accepted."""
-    before = signal.getsignal(signal.SIGUSR1)
-    rng = Random(7)
-    try:
-        for number in range(SIGNALS):
-            broker, ids = FakeBroker(), list[str]()
-            settings = ClientSettings(spool_dir=tmp_path / str(number))
-            client = UsageClient("kafka:9092", "urn:test", settings=settings, connect=broker.connect)
-            signal.signal(signal.SIGUSR1, lambda *_, close=client.close: close(DEADLINE_S))
-            timer = threading.Timer(
-                rng.uniform(0.001, 0.02), signal.pthread_kill, (threading.main_thread().ident, signal.SIGUSR1)
-            )
-            timer.start()
-            with suppress(ClientClosedError):
-                while True:
-                    ids.append(client.emit("a", GENERATION))
-            timer.join()
-            assert client.stats().pending_events == 0
-            assert set(ids) <= set(broker.ids())
-            assert len(broker.ids()) - len(ids) <= 1  # its emit was accepted, and the next one told that it is closed
-    finally:
-        signal.signal(signal.SIGUSR1, before)
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("COV")},
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+    }
+    seed = SystemRandom().randrange(10**9)
+    told = subprocess.run(
+        [sys.executable, "-m", "fleetmeter_doubles.signalled_clients", str(tmp_path), str(SIGNALS), str(seed)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (told.returncode, told.stdout) == (0, f"{SIGNALS} closed\n"), f"seed {seed}: {told.stderr}"
