@@ -263,6 +263,11 @@ def test_what_is_broken_is_found_by_the_check_for_it(copy: Pipeline, check: str,
     assert any(line.startswith(f"{check}: ") and says in line for line in found), found
 
 
+def test_who_may_only_read_may_audit(counted: Pipeline) -> None:
+    code, found = command(counted, "audit", "-s", "clickhouse_user=reader")
+    assert code == 0, found
+
+
 def test_tables_that_don_t_wait_for_the_disk_on_purpose_are_a_note_but_dedup_s_are_not(copy: Pipeline) -> None:
     with copy.client() as client:
         migrate(client, copy.database, options=TableOptions(fsync=False))
