@@ -2,8 +2,8 @@
 
 A trace file and a seed name a set of requests: sources, ids, accounts and models follow from the file's bytes and the
 seed, and from nothing else. *When* the requests are said to have happened is no part of their identity; so a replay
-that is repeated, or that starts again after it was interrupted, counts nothing twice, whatever its `end`. To count a
-trace as new usage, replay it with another seed.
+that is repeated, or that starts again after it was interrupted, counts nothing twice, whatever its `end`, for as long
+as workers remember ids (`horizon_days`). To count a trace as new usage, replay it with another seed.
 """
 
 from __future__ import annotations

@@ -27,7 +27,9 @@ Seed = Annotated[int, typer.Option("--seed", help="The same file and seed give t
 End = Annotated[
     str | None, typer.Option("--end", metavar="TIME", help="When the last request shall have happened (default: now).")
 ]
-KeepTimes = Annotated[bool, typer.Option("--keep-times", help="Leave the file's own times.")]
+KeepTimes = Annotated[
+    bool, typer.Option("--keep-times", help="Leave the file's own times; workers refuse those before their horizon.")
+]
 
 
 @app.command("replay")
@@ -42,8 +44,8 @@ def replay_command(
 ) -> None:
     """Send a public request trace as generation events. Returns when Kafka has acknowledged all of them.
 
-    Ids, accounts and models follow from the file and the seed. So the same trace replayed again counts nothing twice,
-    and the tokens in ClickHouse equal the sums of the file's columns.
+    Ids, accounts and models follow from the file and the seed. So the same trace replayed again within `horizon_days`
+    counts nothing twice, and the tokens in ClickHouse equal the sums of the file's columns.
 
     Example: fleetmeter replay azure_llm_trace_2023_conv.csv --end 2026-03-01T12:00:00Z
     """
