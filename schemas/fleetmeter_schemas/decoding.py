@@ -15,8 +15,6 @@ import orjson
 # A string, so that what looks like a number in it is left alone, or a number by the grammar of JSON. A string without
 # an end takes all that follows, so that no text is gone through more than once.
 _TOKEN: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?', re.DOTALL)
-
-
 _LARGEST: Final = b"1.7976931348623157e308"
 
 

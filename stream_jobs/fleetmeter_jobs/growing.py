@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from fleetmeter_jobs.errors import JobError
@@ -51,8 +51,8 @@ class Grower:
     store: LedgerStore
     kafka: KafkaPartitions
     who: str
+    context: CommitContext
     report: Report = lambda _step: None
-    context: CommitContext = field(default_factory=CommitContext)
     wait: Callable[[float], None] = time.sleep
 
     def find(self, partitions: int, settle_s: int) -> Growth:

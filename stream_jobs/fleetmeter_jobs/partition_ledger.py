@@ -74,7 +74,7 @@ class PartitionLedger:
             cancel=self._cancel,
             backoff=Backoff(first_s=settings.retry_wait_s, limit_s=settings.retry_wait_limit_s),
             observer=_Watch(self, observer or CommitObserver()),
-            ghosts=not settings.clickhouse_replicated_path,
+            ghosts=settings.ghosts,
             now_ms=now_ms,
         )
 

@@ -273,6 +273,11 @@ class Settings(AccessSettings):
     )
     log_format: Literal["text", "json"] = Field("text", description="Log lines for people or for machines.")
 
+    @property
+    def ghosts(self) -> bool:
+        """Whether ClickHouse can log a token whose part never appears: see `CommitContext`."""
+        return not self.clickhouse_replicated_path
+
     @classmethod
     def load(cls, **options: Any) -> Settings:
         """Settings from the environment, options first. Raises SettingsError with one line for each problem, naming the

@@ -215,7 +215,7 @@ class Worker:
         make them known."""
         settings, threads = self.settings, self._threads
         topic = await threads.store(countable_topic, settings.kafka_access, settings.topic)
-        registration = Registration(self._store, CommitContext())
+        registration = Registration(self._store, CommitContext(ghosts=settings.ghosts))
         if await threads.store(registration.needed, topic):
             starts = await self._app.batch_consumer.log_starts(topic.name, range(topic.partitions))
             await threads.store(registration.register, topic, starts)

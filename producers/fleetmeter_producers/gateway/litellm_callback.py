@@ -130,10 +130,11 @@ class LiteLLMMeter(CustomLogger):  # type: ignore[misc]  # its types are not loo
         failed = payload.get("status") == "failure"
         known = [(name, str(payload[name])) for name in ("id", "startTime") if payload.get(name) is not None]
         # An answer without an id of its own bears the call's.
-        told = [(call_id, failed, name, value) for name, value in known if value != call_id]
+        own = [one for one in known if one[1] != call_id] or [("", "")]
+        told = [(call_id, failed, name, value) for name, value in own]
         with self._lock:
-            new = not any(mark in self._seen for mark in told or [(call_id, failed, "", "")])
-            self._seen.update(dict.fromkeys(told or [(call_id, failed, "", "")]))
+            new = not any(mark in self._seen for mark in told)
+            self._seen.update(dict.fromkeys(told))
             while len(self._seen) > _REMEMBERED:
                 self._seen.popitem(last=False)
             return new

@@ -42,7 +42,7 @@ class Waiting(CommitObserver):
 
 def decision_context(settings: Settings) -> CommitContext:
     """How the decisions of an operator enter the ledger."""
-    return CommitContext(ghosts=not settings.clickhouse_replicated_path, observer=Waiting())
+    return CommitContext(ghosts=settings.ghosts, observer=Waiting())
 
 
 def restore_core(settings: Settings, store: ClickHouseStore, partition: PartitionId, position: Position) -> KnownEvents:

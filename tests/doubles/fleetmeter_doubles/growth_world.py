@@ -265,7 +265,7 @@ class GrowthWorld:
     def grower(self) -> Grower:
         """The command, on this world's clock."""
         context = CommitContext(now_ms=lambda: self.now_ms)
-        return Grower(self.store, self.kafka, "test", self.refused.append, context, self._wait)
+        return Grower(self.store, self.kafka, "test", context, self.refused.append, self._wait)
 
     def _wait(self, seconds: float) -> None:
         Turn.pause("wait")

@@ -3,6 +3,10 @@ refused, and that a replica which lags behind makes nobody raise an attempt."""
 
 from __future__ import annotations
 
+import ast
+from pathlib import Path
+
+import fleetmeter_jobs
 import pyarrow as pa
 import pytest
 from fleetmeter_doubles import APPEND_TIME_MS, MemoryLedger, SampleLog
@@ -96,6 +100,18 @@ def test_the_same_lag_taken_for_a_ghost_would_send_another_token() -> None:
     store.stale = [store.position(PARTITION)]
     commit(store, LOG.flush(before, 27, "mine"), context)
     assert watcher.tokens == [f"{PARTITION}@{LOG.start}#0", f"{PARTITION}@{LOG.start}#1"]
+
+
+def test_nothing_that_commits_leaves_to_a_default_whether_there_are_ghosts() -> None:
+    jobs = Path(fleetmeter_jobs.__file__).parent
+    calls = [
+        (path.name, node)
+        for path in jobs.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "CommitContext"
+    ]
+    assert calls
+    assert [name for name, call in calls if "ghosts" not in {keyword.arg for keyword in call.keywords}] == []
 
 
 class Recording(ClickHouseHttp):
