@@ -22,6 +22,7 @@ from fleetmeter_jobs.ledger.errors import (
     StoreUnavailableError,
     StoreUntrustedError,
 )
+from fleetmeter_jobs.ledger.http_connections import connection_pool
 
 # Errors that stay until somebody changes tables, settings or this version. Every other code may pass, and so is waited
 # for in place, with what was counted still in memory: a full disk (243), memory (241), too many parts (252), a replica
@@ -97,10 +98,9 @@ class ClickHouseHttp:
         self.url = url.rstrip("/")
         self.database = database
         self.timeout_s = timeout_s
-        self._connect_timeout_s = connect_timeout_s
         self._answer_margin_s = answer_margin_s
         self._headers = {"X-ClickHouse-User": user, "X-ClickHouse-Key": password, "User-Agent": "fleetmeter"}
-        self._pool = urllib3.PoolManager(maxsize=connections, retries=False, ssl_context=tls)
+        self._pool = connection_pool(connections, connect_timeout_s, tls)
 
     def execute(
         self,
@@ -118,6 +118,7 @@ class ClickHouseHttp:
         StoreUntrustedError (will not pass).
         """
         limit_s = self.timeout_s if timeout_s is None else timeout_s
+        patience_s = limit_s + self._answer_margin_s
         query = {
             "database": self.database,
             # The whole answer or an error, never a 200 with an exception behind half of the rows.
@@ -134,7 +135,7 @@ class ClickHouseHttp:
                 body=body,
                 headers=self._headers,
                 # The server gives up first, at max_execution_time, and says so.
-                timeout=urllib3.Timeout(connect=self._connect_timeout_s, read=limit_s + self._answer_margin_s),
+                timeout=urllib3.Timeout(connect=patience_s, read=patience_s),
                 redirect=False,
             )
         except urllib3.exceptions.SSLError as error:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
@@ -174,3 +175,49 @@ def test_nobody_there() -> None:
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(StoreUnavailableError, match=f"{url} did not answer"):
             ClickHouseHttp(url).execute("SELECT 1")
+
+
+def test_a_large_body_that_is_not_taken_at_once() -> None:
+    """ClickHouse reads it once the guard is evaluated. The time to connect is over by then; the insert's is not."""
+    taken: list[int] = []
+    data = bytes(64 * 2**20)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection, connection.makefile("rb") as request:
+                length = next(int(line.split()[1]) for line in request if line.startswith(b"Content-Length"))
+                while request.readline().strip():
+                    pass
+                time.sleep(0.2)
+                taken.append(len(request.read(length)))
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        http = ClickHouseHttp(f"http://127.0.0.1:{server.getsockname()[1]}", connect_timeout_s=0.1, timeout_s=30)
+        try:
+            http.execute("INSERT INTO t FORMAT Arrow", data=data)
+        finally:
+            http.close()
+            thread.join(20)
+    assert taken == [len(b"INSERT INTO t FORMAT Arrow\n") + len(data)]
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_nobody_waits_for_a_connection_as_long_as_for_an_insert(scheme: str) -> None:
+    with socket.socket() as silent, ExitStack() as waiting:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(0)
+        address = silent.getsockname()
+        if scheme == "http":
+            # The queue is full: the system no longer answers those who want to connect.
+            for _ in range(4):
+                one = waiting.enter_context(socket.socket())
+                one.setblocking(False)
+                one.connect_ex(address)
+        began = time.monotonic()
+        with pytest.raises(StoreUnavailableError):
+            ClickHouseHttp(f"{scheme}://127.0.0.1:{address[1]}", connect_timeout_s=0.2, timeout_s=30).execute("SELECT")
+        assert time.monotonic() - began < 10
