@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from fleetmeter_chaos.broker_clock import DAY_S, BrokerClock
 from fleetmeter_chaos.campaign import StateFile, Tally
-from fleetmeter_chaos.faults import FAULTS
+from fleetmeter_chaos.faults import FAULTS, FAULTS_BY_PLACE
 from fleetmeter_chaos.fleet import KINDS
 from fleetmeter_chaos.plan import draw_plan
 from fleetmeter_chaos.proxy import Rule
@@ -28,7 +28,9 @@ def test_a_schedule_follows_from_its_seed() -> None:
 
 def test_every_fault_is_drawn_sooner_or_later() -> None:
     plans = [draw_plan(seed) for seed in range(3000)]
-    assert {step.fault for plan in plans for step in plan.steps} == set(FAULTS)
+    assert {step.fault for plan in plans for step in plan.steps} == {name for some in FAULTS_BY_PLACE for name in some}
+    drawn = {FAULTS[step.fault].inject for plan in plans for step in plan.steps}
+    assert drawn == {fault.inject for some in FAULTS_BY_PLACE for fault in some.values()}, "two have one name"
     strikes = {(one.point, one.blow) for plan in plans for worker in plan.strikes for one in worker}
     assert strikes == {(point, blow) for point in (*COMMIT_POINTS, *SEAL_POINTS) for blow in BLOWS}
     assert {kind for plan in plans for kind in plan.producers} == set(KINDS)

@@ -79,7 +79,7 @@ NETWORK_FAULTS: Final = {
     "err": Fault(1, _draw(), _to_requests("err", "ClickHouse answers an error", _ALL)),
     "slow": Fault(1, _draw(1.0), _to_requests("slow", "ClickHouse slow", _ALL)),
     "lose answer": Fault(2, _draw(), _to_requests("lose_answer", "answer lost after the insert", _WRITES)),
-    "leave": Fault(2, _draw(), _to_requests("leave_while_it_runs", "retried while the insert runs", _COMMITS)),
+    "hang up": Fault(2, _draw(), _to_requests("leave_while_it_runs", "retried while the insert runs", _COMMITS)),
     "deliver late": Fault(2, _draw(3.0, 2), _to_requests("deliver_late", "insert delivered late", _COMMITS)),
     "replay": Fault(1, _draw(3.0), _to_requests("replay", "insert delivered again, late", _WRITES)),
     "twin": Fault(1, _draw(), _to_requests("twin", "insert delivered twice at once", _WRITES)),
