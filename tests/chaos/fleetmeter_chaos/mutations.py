@@ -18,7 +18,7 @@ from fleetmeter_jobs.ledger.position import Counts, Position
 
 commit_module = import_module("fleetmeter_jobs.ledger.commit")
 """As a module: the package has a function of the same name."""
-processor_module = import_module("fleetmeter_jobs.processor")
+counted_log_module = import_module("fleetmeter_jobs.counted_log")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ def _change_of(token: str) -> str:
 
 
 def _without_tail_check() -> None:
-    replace_name(processor_module, "check_log", lambda *_args: None)
+    replace_name(counted_log_module, "check_log", lambda *_args: None)
 
 
 MUTATIONS: Final = {

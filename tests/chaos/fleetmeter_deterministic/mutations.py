@@ -250,7 +250,7 @@ def _no_check_of_topic() -> AbstractContextManager[object]:
 
 
 def _no_continuity() -> AbstractContextManager[object]:
-    return mock.patch.object(processor, "continue_from", lambda _position, batches: list(batches))
+    return mock.patch.object(processor, "continue_from", lambda _position, batches, _end: list(batches))
 
 
 def _blobs_deleted_early() -> AbstractContextManager[object]:
