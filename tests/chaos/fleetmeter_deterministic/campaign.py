@@ -88,7 +88,7 @@ def drawn(seed: str, mutation: Mutation | None = None) -> Schedule:
 
 def least(seed: str, mutation: Mutation | None = None) -> Failure:
     """The failure of a seed, shrunk. The mutation must be in force."""
-    schedule = shrink(drawn(seed, mutation), lambda candidate: play(candidate).broken is not None)
+    schedule = shrink(drawn(seed, mutation), lambda candidate: _breaks(candidate, mutation))
     played = play(schedule)
     broken = played.broken or "it passes when it is played again: something in the simulation is not repeatable"
     return Failure(seed, broken, as_python(schedule), played.story)
@@ -126,12 +126,17 @@ def _play_all(todo: list[str]) -> Summary:
 
 
 def caught(mutation: Mutation, seed: str, schedules: int) -> str | None:
-    """The seed of the first schedule that fails with a mutation in force; None if it survives so many."""
+    """The seed of the first schedule that fails for want of what a mutation takes out; None if it survives so many."""
     with mutation.patch():
         for each in seeds(seed, schedules):
-            if play(drawn(each, mutation)).broken is not None:
+            if _breaks(drawn(each, mutation), mutation):
                 return each
     return None
+
+
+def _breaks(schedule: Schedule, mutation: Mutation | None) -> bool:
+    broken = play(schedule).broken
+    return broken is not None if mutation is None else mutation.explains(broken)
 
 
 def as_python(thing: Any) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import itertools
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, fields, replace
@@ -46,8 +47,14 @@ class Mutation:
     name: str
     without: str
     patch: Patch
+    because: str
+    """A pattern of what is said to be broken then: a patch that no longer fits the code breaks something else."""
     flavour: str = "mixed"
     """The kind of schedules that notice it soonest."""
+
+    def explains(self, broken: str | None) -> bool:
+        """Whether this promise is broken for want of the piece."""
+        return broken is not None and re.search(self.because, broken) is not None
 
 
 class _Store:
@@ -280,29 +287,92 @@ def _short_memory() -> AbstractContextManager[object]:
     return mock.patch.object(_partition_ledger, "forget_before", before_today)
 
 
+_TWICE = "were committed after those up to|are counted twice"
+_NOT_OF_THIS_LOG = "no log that ever was has what was committed"
+_NOT_ALL_KNOWN = "identities, but .* events were accepted"
+
 MUTATIONS: Mapping[str, Mutation] = {
     each.name: each
     for each in (
-        Mutation("guard", "the guard: an insert looks at no position", _no_guard, "zombies"),
-        Mutation("token", "the token: each insert has a name of its own", _no_token),
-        Mutation("raised-on-error", "the attempt rule: an error raises the attempt too", _raised_on_error),
-        Mutation("never-raised", "the attempt rule: a ghost does not raise the attempt", _never_raised),
-        Mutation("read-back", "the read-back: done is taken for committed", _no_read_back),
-        Mutation("marker", "the marker's place: it comes in an insert of its own", _with_inserts(_marker_after)),
-        Mutation("one-batch", "the one record batch: there are two, in a stream", _with_inserts(_two_record_batches)),
-        Mutation("blobs-before", "the identities' place: an insert of their own, before", _with_inserts(_blobs_before)),
-        Mutation("blobs-after", "the identities' place: an insert of their own, after", _with_inserts(_blobs_after)),
-        Mutation("check-at-start", "the check of topic and tail at the start", _no_check_at_start, "logs"),
-        Mutation("old-bounds", "the log's bounds are asked before the position, and not again", _old_bounds),
-        Mutation("check-of-leaders", "the check of the log under another leader", _no_check_of_leaders, "logs"),
-        Mutation("check-of-topic", "the check of the topic's id before a commit", _no_check_of_topic, "logs"),
-        Mutation("continuity", "trimming, and the look for gaps", _no_continuity),
+        Mutation("guard", "the guard: an insert looks at no position", _no_guard, _TWICE, "zombies"),
+        Mutation("token", "the token: each insert has a name of its own", _no_token, _TWICE),
+        Mutation("raised-on-error", "the attempt rule: an error raises the attempt too", _raised_on_error, _TWICE),
+        Mutation("never-raised", "the attempt rule: a ghost does not raise the attempt", _never_raised, "not drained"),
         Mutation(
-            "deleted-early", "the order of sealing: blobs go before the manifests", _blobs_deleted_early, "memory"
+            "read-back", "the read-back: done is taken for committed", _no_read_back, "is counting at .* of .*: None"
         ),
-        Mutation("lookups", "looking up what a filter or an hour calls a maybe", _no_lookups, "memory"),
-        Mutation("read-again", "reading again when a rival has sealed meanwhile", _no_second_reading, "memory"),
-        Mutation("horizon", "the length of the memory: a day is enough", _short_memory, "memory"),
-        Mutation("identities", "the identities: none are inserted", _with_inserts(_blobs_lost)),
+        Mutation(
+            "marker",
+            "the marker's place: it comes in an insert of its own",
+            _with_inserts(_marker_after),
+            _NOT_OF_THIS_LOG,
+        ),
+        Mutation(
+            "one-batch",
+            "the one record batch: there are two, in a stream",
+            _with_inserts(_two_record_batches),
+            "the rollups have .* requests, the log has",
+        ),
+        Mutation(
+            "blobs-before",
+            "the identities' place: an insert of their own, before",
+            _with_inserts(_blobs_before),
+            f"{_NOT_OF_THIS_LOG}|{_NOT_ALL_KNOWN}",
+        ),
+        Mutation(
+            "blobs-after",
+            "the identities' place: an insert of their own, after",
+            _with_inserts(_blobs_after),
+            f"{_NOT_OF_THIS_LOG}|{_NOT_ALL_KNOWN}",
+        ),
+        Mutation(
+            "check-at-start",
+            "the check of topic and tail at the start",
+            _no_check_at_start,
+            f"{_NOT_OF_THIS_LOG}|this is not the log that was counted .* but it goes on",
+            "logs",
+        ),
+        Mutation(
+            "old-bounds",
+            "the log's bounds are asked before the position, and not again",
+            _old_bounds,
+            "although its log is whole: .* Kafka has a log that ends at",
+        ),
+        Mutation(
+            "check-of-leaders",
+            "the check of the log under another leader",
+            _no_check_of_leaders,
+            _NOT_OF_THIS_LOG,
+            "logs",
+        ),
+        Mutation(
+            "check-of-topic",
+            "the check of the topic's id before a commit",
+            _no_check_of_topic,
+            _NOT_OF_THIS_LOG,
+            "logs",
+        ),
+        Mutation(
+            "continuity", "trimming, and the look for gaps", _no_continuity, "records of the log are missing or doubled"
+        ),
+        Mutation(
+            "deleted-early",
+            "the order of sealing: blobs go before the manifests",
+            _blobs_deleted_early,
+            _NOT_ALL_KNOWN,
+            "memory",
+        ),
+        Mutation(
+            "lookups", "looking up what a filter or an hour calls a maybe", _no_lookups, _NOT_OF_THIS_LOG, "memory"
+        ),
+        Mutation(
+            "read-again",
+            "reading again when a rival has sealed meanwhile",
+            _no_second_reading,
+            _NOT_ALL_KNOWN,
+            "memory",
+        ),
+        Mutation("horizon", "the length of the memory: a day is enough", _short_memory, _NOT_OF_THIS_LOG, "memory"),
+        Mutation("identities", "the identities: none are inserted", _with_inserts(_blobs_lost), _NOT_OF_THIS_LOG),
     )
 }

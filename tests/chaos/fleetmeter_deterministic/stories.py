@@ -106,7 +106,10 @@ STORIES: Mapping[str, Story] = {
                 Run(workers=(0,), until="between_steps"),
                 Retain(partition=0, batches=1),
             ),
-        ),
+        )
+    ),
+    "a topic made again is begun where the old one ended": Story(
+        Schedule(replace(_ONE, flush_events=1), (Send(partition=0, size=1), Run(workers=(0,)), Recreate(batches=1))),
         without="check-at-start",
     ),
     "others count while one starts": Story(
