@@ -39,10 +39,13 @@ class Engine:
         """Whether it runs (stopped counts as running)."""
         return self.running.is_alive()
 
-    def kill(self) -> None:
-        """kill -9."""
+    def kill(self) -> bool:
+        """kill -9; False if it was dead already."""
         with self._lock:
-            self.running.kill()
+            alive = self.running.is_alive()
+            if alive:
+                self.running.kill()
+            return alive
 
     def revive(self) -> None:
         """Start it again if it does not run; returns when it answers."""
@@ -51,10 +54,13 @@ class Engine:
                 self.running.restart()
                 self._write_pid()
 
-    def stop(self) -> None:
-        """SIGSTOP: it hangs, its connections stay."""
-        if self.alive():
-            os.kill(self.pid, signal.SIGSTOP)
+    def stop(self) -> bool:
+        """SIGSTOP: it hangs, its connections stay. False if it is dead."""
+        with self._lock:
+            alive = self.alive()
+            if alive:
+                os.kill(self.pid, signal.SIGSTOP)
+            return alive
 
     def go_on(self) -> None:
         """SIGCONT."""

@@ -8,14 +8,16 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from signal import SIGKILL
+from signal import SIGKILL, SIGTERM
 from typing import Final
 
 from clickhouse_connect.driver.client import Client
 from confluent_kafka import KafkaException
+from fleetmeter_jobs.errors import JobError
 from fleetmeter_jobs.ledger.dedup.seal import read_chain
 from fleetmeter_jobs.ledger.errors import StoreUnavailableError
 from fleetmeter_jobs.ledger.position import PartitionId
+from fleetmeter_jobs.reconcile import reconcile
 from fleetmeter_native import blob_stats
 from fleetmeter_sql import migrate
 
@@ -28,7 +30,7 @@ from fleetmeter_chaos.plan import Plan, Step
 from fleetmeter_chaos.recreation import create_topic, recreate
 from fleetmeter_chaos.stage import Stage, StuckError
 from fleetmeter_chaos.verdict import Chapter, verdict
-from fleetmeter_chaos.workers import ForkClient
+from fleetmeter_chaos.workers import ForkClient, Worker
 
 LIMIT_S: Final = 60.0
 """For each phase after the faults; on a machine that is busy with other things a few seconds are usual."""
@@ -39,6 +41,12 @@ _ASKED_EVERY_S: Final = 0.25
 _NEXT_MONTH: Final = "log committed over a month's end"
 _EXPECTED_ENDS: Final = frozenset({0, 3, -SIGKILL})
 """Clean, unconfirmed, killed. Anything else is a worker that gave up by itself."""
+
+
+def _expected_end(worker: Worker) -> bool:
+    """Also of one that was told to leave before it listened."""
+    deaf = worker.exit_code == -SIGTERM and worker.leaving and not worker.ready_file.exists()
+    return deaf or worker.exit_code in _EXPECTED_ENDS
 
 
 @dataclass(slots=True)
@@ -79,7 +87,7 @@ class Schedule:
             self.engines.clock.set(self.plan.broker_ahead_s)
             problems += self._play()
         except StuckError as error:
-            problems.append(str(error))
+            problems += [str(error), *stage.last_words(), *self._books_wrong()]
         finally:
             stage.clear()
             with self.engines.client() as client:
@@ -120,7 +128,7 @@ class Schedule:
         return problems + [
             f"{worker.name} ended with {worker.exit_code}; see its log"
             for worker in stage.workers
-            if worker.exit_code not in _EXPECTED_ENDS
+            if not _expected_end(worker)
         ]
 
     def _tell_of_months(self, client: Client) -> None:
@@ -182,6 +190,10 @@ class Schedule:
             self._finish(fleet)
 
         recreate(stage, refill)
+        store = stage.store()
+        unnoticed = [number for number in range(plan.partitions) if store.epochs(stage.name, number)[-1][0].epoch != 1]
+        if unnoticed:
+            raise StuckError(f"partitions {unnoticed} count the new log on from where the old one ended")
         self._reader.forget()
         self._end_of("recreating")
         return self._drained(more, epoch=1)
@@ -234,6 +246,15 @@ class Schedule:
         except StoreUnavailableError:
             return False
         return True
+
+    def _books_wrong(self) -> list[str]:
+        """What can be told of a ledger that others still write, or that can't be read on."""
+        try:
+            ends = self._reader.ends(self.stage.name, self.plan.partitions)
+            report = reconcile(self.stage.store(), lambda: ends)
+        except (JobError, KafkaException) as error:
+            return [f"the books can't be read: {error}"]
+        return [f"{each.partition.partition}: {problem}" for each in report.partitions for problem in each.problems]
 
     def _end_of(self, phase: str) -> None:
         now = time.monotonic()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import signal
 import threading
 import time
@@ -23,6 +24,7 @@ from fleetmeter_chaos.worker_life import WorkerLife
 from fleetmeter_chaos.workers import ForkClient, Worker
 
 T = TypeVar("T")
+_STOPS: Final = re.compile(r"-(\d+/\d+) stops: (.+)")
 
 POLL_S: Final = 0.05
 REPLACED_AFTER_S: Final = 0.3
@@ -119,7 +121,7 @@ class Stage:
                 beyond_limits={"dedup_chunk_ids": self.plan.chunk_ids} if self.plan.chunk_ids else {},
             )
             worker = self._forks.start(life, self.folder / f"{name}.log")
-            worker.place = place
+            worker.place, worker.clock_shifts_s = place, life.clock_shifts_s
             self.workers.append(worker)
         self.story.tell("campaign", f"{name} started (pid {worker.pid})")
 
@@ -234,6 +236,14 @@ class Stage:
         self.mend_engines(limit_s)
         if not self.running():
             self.start_worker()
+
+    def last_words(self) -> list[str]:
+        """What workers said last of partitions that they stopped."""
+        said: dict[str, str] = {}
+        for worker in self.workers:
+            text = worker.log.read_text(encoding="utf-8", errors="replace") if worker.log.exists() else ""
+            said |= {found[1]: f"{worker.name} stopped {found[1]}: {found[2]}" for found in _STOPS.finditer(text)}
+        return list(said.values())
 
     def mend_engines(self, limit_s: float) -> None:
         """Both engines run and answer."""

@@ -34,11 +34,20 @@ class Worker:
     """When it is stopped, it goes on after so long."""
     leaving: bool = False
     """Whether it was told to stop."""
+    clock_shifts_s: tuple[float, ...] = ()
+    """How far its clock is ahead, at first and after each jump."""
+    jumps: int = 0
 
     @property
     def live(self) -> bool:
         """Whether it runs, or would if it were continued."""
         return self.state != "ended"
+
+    def clock_jumps_s(self) -> float:
+        """It is told to; by how much its clock goes forth or back. 0 if the same time follows, or no other is left."""
+        shifts, self.jumps = self.clock_shifts_s or (0.0,), self.jumps + 1
+        last = len(shifts) - 1
+        return shifts[min(self.jumps, last)] - shifts[min(self.jumps - 1, last)]
 
 
 class ForkClient:

@@ -42,25 +42,26 @@ def _leave(scene: Scene, pick: float) -> None:
 
 
 def _kill_clickhouse(scene: Scene) -> None:
-    scene.story.tell("ClickHouse", "is killed", "ClickHouse killed")
-    scene.engines.clickhouse.kill()
+    if scene.engines.clickhouse.kill():
+        scene.story.tell("ClickHouse", "is killed", "ClickHouse killed")
 
 
 def _stop_broker(scene: Scene, seconds: float) -> None:
-    scene.story.tell("Kafka", f"hangs for {seconds:.1f} s", "broker stopped")
-    scene.engines.kafka.stop()
-    scene.later(seconds, scene.engines.kafka.go_on)
+    if scene.engines.kafka.stop():
+        scene.story.tell("Kafka", f"hangs for {seconds:.1f} s", "broker stopped")
+        scene.later(seconds, scene.engines.kafka.go_on)
 
 
 def _kill_broker(scene: Scene) -> None:
-    scene.story.tell("Kafka", "is killed", "broker killed")
-    scene.engines.kafka.kill()
+    if scene.engines.kafka.kill():
+        scene.story.tell("Kafka", "is killed", "broker killed")
 
 
 def _jump_worker_clock(scene: Scene, pick: float) -> None:
     if (worker := _one(scene, pick)) is not None:
-        scene.story.tell(worker.name, "its clock jumps", "worker's clock jumped")
         scene.signal(worker, signal.SIGUSR1)
+        if jumped_s := worker.clock_jumps_s():
+            scene.story.tell(worker.name, f"its clock jumps by {jumped_s:,.0f} s", "worker's clock jumped")
 
 
 def _jump_broker_clock(scene: Scene, ahead_days: float) -> None:

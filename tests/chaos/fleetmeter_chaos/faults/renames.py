@@ -38,7 +38,8 @@ def _tampered(scene: Scene, calls: str, action: str, fault: str) -> TamperedPart
         return None
 
 
-def _until_hit(scene: Scene, parts: TamperedParts, seconds: float, fault: str, hits: int = 1) -> None:
+def _until_hit(scene: Scene, parts: TamperedParts, seconds: float, fault: str, hits: int = 1) -> bool:
+    """Whether it struck at all. Returns after so many times, or when the time is over."""
     over = threading.Event()
     waited = 0.0
     while parts.hits < hits and waited < seconds and not scene.healing():
@@ -46,6 +47,7 @@ def _until_hit(scene: Scene, parts: TamperedParts, seconds: float, fault: str, h
         waited += _POLL_S
     if parts.hits:
         scene.story.tell("ClickHouse", f"{fault} ({parts.hits} times)", fault)
+    return parts.hits > 0
 
 
 def _no_space(scene: Scene, seconds: float, hits: int) -> None:
@@ -100,7 +102,8 @@ def _rivals(scene: Scene, seconds: float) -> None:
         if (parts := _tampered(scene, RENAMES, "error=ENOSPC", fault)) is None:
             return
         try:
-            _until_hit(scene, parts, 2.0, "ghost: no space at the rename")
+            if not _until_hit(scene, parts, 2.0, "ghost: no space at the rename"):
+                return
             for worker in scene.running():
                 scene.story.tell(worker.name, "is stopped at its ghost", fault)
                 scene.signal(worker, signal.SIGSTOP)
