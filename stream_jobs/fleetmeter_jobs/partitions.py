@@ -53,17 +53,19 @@ class Partitions:
         await self._stop(set(revoked), self._revoke_limit_s)
 
     async def stop(self, limit_s: float) -> bool:
-        """Commit what was ingested of all, and start no more. False if a commit is not confirmed in time."""
+        """Commit what was ingested of all, and start no more. False if a commit is not confirmed in time, those of a
+        rebalance that is under way included."""
         self._ended = True
-        return await self._stop(set(self._assigned), limit_s)
+        return await self._stop(self._assigned | self._processors.keys(), limit_s)
 
     async def _stop(self, tps: set[TP], limit_s: float) -> bool:
         self._assigned -= tps
         going = {tp: processor for tp, processor in self._processors.items() if tp in tps}
         outcomes = await asyncio.gather(*(processor.stop(limit_s) for processor in going.values()))
         for tp, in_time in zip(going, outcomes, strict=True):
-            if not in_time:
-                del self._processors[tp]  # its commit may still be on the way: a new one reads the ledger
+            # Its commit may still be on the way: a new one reads the ledger. A rebalance may have come to that before.
+            if not in_time and self._processors.get(tp) is going[tp]:
+                del self._processors[tp]
         return all(outcomes)
 
     def offer(self, fetch: Fetch, acknowledge: Callable[[], Awaitable[Any]]) -> None:

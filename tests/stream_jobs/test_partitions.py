@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +20,7 @@ class Recorder:
     calls: list[Any] = field(default_factory=list)
     status: PartitionStatus = field(default_factory=lambda: PartitionStatus(State.COUNTING))
     confirms: bool = True
+    stops_after_s: float = 0.0
     drained: int | None = None
 
     def start(self) -> None:
@@ -26,6 +28,7 @@ class Recorder:
 
     async def stop(self, limit_s: float) -> bool:
         self.calls.append(("stop", limit_s))
+        await asyncio.sleep(self.stops_after_s)
         return self.confirms
 
     def offer(self, fetch: Fetch, _acknowledge: Any) -> None:
@@ -91,6 +94,30 @@ async def test_a_stop_says_whether_all_was_confirmed_and_a_late_assignment_start
     await partitions.on_assigned(_tps(1, 2))
     assert [processor.calls for processor in made] == [["start", ("stop", 0.5)]] * 2
     assert await partitions.stop(0.5)
+
+
+async def test_a_rebalance_while_a_worker_stops_finds_the_partitions_gone() -> None:
+    for first_s, second_s in ((0.0, 0.01), (0.01, 0.0)):
+        partitions, made = _partitions()
+        await partitions.on_assigned(_tps(1))
+        made[0].confirms = False
+        made[0].stops_after_s = first_s
+        stopping = asyncio.create_task(partitions.stop(0.5))
+        await asyncio.sleep(0)
+        made[0].stops_after_s = second_s
+        await partitions.on_revoked(_tps(1))
+        assert not await stopping
+
+
+async def test_a_stop_during_a_rebalance_waits_for_what_that_commits() -> None:
+    partitions, made = _partitions()
+    await partitions.on_assigned(_tps(1))
+    made[0].confirms = False
+    made[0].stops_after_s = 0.01
+    revoking = asyncio.create_task(partitions.on_revoked(_tps(1)))
+    await asyncio.sleep(0)
+    assert not await partitions.stop(0.5)
+    await revoking
 
 
 async def test_ready_means_joined_and_all_counting() -> None:
