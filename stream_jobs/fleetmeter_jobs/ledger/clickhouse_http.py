@@ -151,6 +151,12 @@ class ClickHouseHttp:
             raise self._error(answer.status, code, content)
         if not _says_where_it_ends(answer.headers):
             raise StoreUnavailableError(f"ClickHouse at {self.url} did not answer: the answer's head breaks off")
+        if not any(name.lower().startswith("x-clickhouse-") for name in answer.headers):
+            # Side rows are not read back: a proxy's page, taken for "done", would lose them.
+            raise StoreUnavailableError(
+                f"{self.url} answers HTTP 200, but the answer does not come from ClickHouse: it has none of the "
+                "X-ClickHouse-* headers. Does a proxy answer by itself, or take them out?"
+            )
         return content
 
     def rows(

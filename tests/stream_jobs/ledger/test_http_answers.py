@@ -42,6 +42,7 @@ def saying(status: int, content: bytes, **headers: str) -> Answer:
     def answer(handler: BaseHTTPRequestHandler, _body: bytes) -> None:
         handler.send_response(status)
         handler.send_header("Content-Length", str(len(content)))
+        handler.send_header("X-ClickHouse-Summary", "{}")
         for name, value in headers.items():
             handler.send_header(name.replace("_", "-"), value)
         handler.end_headers()
@@ -106,6 +107,30 @@ def test_what_may_pass(answer: Answer, says: str) -> None:
 def test_what_stays(answer: Answer, says: str) -> None:
     with serving(answer) as url, pytest.raises(StoreRejectedError, match=says):
         ClickHouseHttp(url).execute("SELECT 1")
+
+
+def _page(content: bytes) -> Answer:
+    """What a proxy says by itself, and means well."""
+
+    def answer(handler: BaseHTTPRequestHandler, _body: bytes) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Type", "text/html")
+        handler.send_header("Content-Length", str(len(content)))
+        handler.end_headers()
+        handler.wfile.write(content)
+
+    return answer
+
+
+@pytest.mark.parametrize("content", [b"<html>Back in a minute</html>", b""])
+def test_a_proxy_s_own_page_is_no_answer(content: bytes) -> None:
+    """An insert of side rows would be taken for done, which nobody reads back; a position for none, or for a defect."""
+    with serving(_page(content)) as url:
+        http = ClickHouseHttp(url)
+        with pytest.raises(StoreUnavailableError, match="does not come from ClickHouse"):
+            http.execute("INSERT INTO quarantine FORMAT Arrow", data=b"rows")
+        with pytest.raises(StoreUnavailableError, match="does not come from ClickHouse"):
+            http.rows("SELECT 1")
 
 
 def test_no_answer_in_time() -> None:
@@ -192,7 +217,7 @@ def test_a_large_body_that_is_not_taken_at_once() -> None:
                     pass
                 time.sleep(0.2)
                 taken.append(len(request.read(length)))
-                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+                connection.sendall(b"HTTP/1.1 200 OK\r\nX-ClickHouse-Summary: {}\r\nContent-Length: 0\r\n\r\n")
 
         thread = threading.Thread(target=serve)
         thread.start()
