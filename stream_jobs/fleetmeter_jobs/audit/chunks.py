@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from fleetmeter_jobs.audit.findings import Checked, Finding
-from fleetmeter_jobs.ledger.dedup.chain import Chain
+from fleetmeter_jobs.ledger.dedup.chain import Chain, is_remembered
 from fleetmeter_jobs.ledger.dedup.seal import read_chain
 from fleetmeter_jobs.ledger.dedup.store import DedupStore
 from fleetmeter_jobs.ledger.errors import DedupStateError
@@ -42,7 +42,8 @@ def _of_chain(store: DedupStore, log: PartitionId, position: Position, chain: Ch
         yield Finding(f"{log}: ids are folded up to {chain.end}, but it is counted {so_far}.", _BEHIND)
     for chunk in chain.chunks:
         there = store.ids_sum(log, chunk.first_offset, chunk.next_offset).count
-        if there != chunk.foreign_ids:
+        # A worker that forgets it meanwhile deletes its ids, and marks it before.
+        if there != chunk.foreign_ids and is_remembered(store.manifests(log), chunk):
             yield Finding(f"{chunk}: dedup_ids has {there:,} ids, {chunk.foreign_ids:,} were written.", _ADVICE)
     for manifest in (*chain.chunks, *([chain.sequenced] if chain.sequenced else [])):
         try:

@@ -8,9 +8,10 @@ from fleetmeter_doubles.dedup_world import DAY, DedupWorld
 from fleetmeter_doubles.memory_ledger import Fault
 from fleetmeter_doubles.toy_core import ToyCore
 from fleetmeter_doubles.toy_dedup import DAY_US
-from fleetmeter_jobs.ledger import ClickHouseStore
+from fleetmeter_jobs.audit.chunks import check_chunks
+from fleetmeter_jobs.ledger import ClickHouseStore, PartitionId
 from fleetmeter_jobs.ledger.dedup.expiry import expire, forget_before
-from fleetmeter_jobs.ledger.dedup.manifest import Kind
+from fleetmeter_jobs.ledger.dedup.manifest import IdsSum, Kind
 from fleetmeter_jobs.ledger.errors import StoreUnavailableError
 
 
@@ -132,3 +133,19 @@ def test_the_space_of_expired_ids_comes_back(clickhouse_store: ClickHouseStore) 
         "AND active AND rows > 0 GROUP BY partition ORDER BY partition"
     )
     assert [(day, count) for day, count in rows] == [("2026-02-18", 12), ("2026-02-19", 12)]
+
+
+def test_an_audit_that_reads_on_while_chunks_are_forgotten_misses_none_of_them(
+    world: DedupWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.fill(range(DAY, DAY + 5))
+    world.seal_all()
+    sum_up = world.store.ids_sum
+
+    def while_a_worker_forgets(partition: PartitionId, first_offset: int, next_offset: int) -> IdsSum:
+        expire(world.store, world.partition, world.log_start, DAY + 2, world.context())
+        return sum_up(partition, first_offset, next_offset)
+
+    monkeypatch.setattr(world.store, "ids_sum", while_a_worker_forgets)
+    logs = [(world.partition, world.position)]
+    assert check_chunks(world.store, logs, lambda _log: None).findings == ()
