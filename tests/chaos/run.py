@@ -42,6 +42,8 @@ def main(arguments: list[str]) -> int:
     if not console.is_terminal:
         console = Console(stderr=options.json, width=140)
     seed = secrets.randbelow(2**31) if options.seed is None else options.seed
+    if options.mutate:  # a campaign may be waiting to be resumed
+        options.folder /= "mutated"
     tally, seeds = _what_is_left(options, seed)
     console.print(f"{len(seeds)} schedules from seed {seed}, {options.jobs} at a time")
     already, began = len(tally.outcomes), time.monotonic()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -38,6 +39,16 @@ def test_every_fault_is_drawn_sooner_or_later() -> None:
     assert {plan.recreate for plan in plans} == {plan.named_workers for plan in plans} == {True, False}
 
 
+def test_each_mutation_fits_the_code() -> None:
+    """Where it does not, no worker starts, and every schedule fails."""
+    apply = "from fleetmeter_chaos.mutations import MUTATIONS\nfor one in MUTATIONS.values(): one.apply()"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    applied = subprocess.run(
+        [sys.executable, "-c", apply], env=environment, capture_output=True, text=True, check=False
+    )
+    assert applied.returncode == 0, applied.stderr
+
+
 def test_an_insert_never_hangs_behind_its_guard_where_few_tokens_are_kept() -> None:
     """That is the one thing that the promise needs: a token is remembered for longer than its insert takes."""
     few = [draw_plan(seed) for seed in range(500) if draw_plan(seed).window]
@@ -55,6 +66,10 @@ def test_a_resumed_campaign_knows_what_was_done(tmp_path: Path) -> None:
     with state.path.open("a", encoding="utf-8") as file:
         file.write('{"seed": 9, "prob')  # killed while it wrote
     assert state.load() == [good, bad]
+    nine = Outcome(9, [], {}, 1.5, 300, 3)
+    state.add(nine)
+    assert state.load() == [good, bad, nine]
+    state.path.write_text("".join(state.path.read_text("utf-8").splitlines(keepends=True)[:2]), "utf-8")
     tally = Tally(state.load())
     assert [one.seed for one in tally.failed] == [8]
     assert tally.injected() == {"worker killed": 3, "answer lost": 1}
