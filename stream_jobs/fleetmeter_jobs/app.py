@@ -16,6 +16,7 @@ from fleetmeter_jobs.partitions import Partitions
 from fleetmeter_jobs.record_batch import Fetch
 from fleetmeter_jobs.settings import Settings
 from fleetmeter_jobs.transport.consumer import Consumer
+from fleetmeter_jobs.transport.lean_records import UNPACKED_LIMIT_BYTES
 from fleetmeter_jobs.transport.transport import BatchTransport, PassThroughSchema
 
 _BUFFERED_FETCHES = 16
@@ -35,6 +36,8 @@ class UsageApp(faust.App):  # type: ignore[misc]
     BootStrategy = _ReadOnlyBoot
     kafka_access: KafkaAccess
     """How the consumer reaches the brokers. Faust is told their addresses, too, and shows them."""
+    unpacked_limit_bytes: int
+    """A record batch that unpacks to more is refused."""
 
     def _new_transport(self) -> BatchTransport:
         return BatchTransport(self.conf.broker_consumer, self)
@@ -74,6 +77,7 @@ def build_app(settings: Settings) -> UsageApp:
         web_enabled=False,
     )
     app.kafka_access = settings.kafka_access
+    app.unpacked_limit_bytes = max(UNPACKED_LIMIT_BYTES, 2 * settings.record_limit_bytes)
     return app
 
 

@@ -114,8 +114,8 @@ class OffsetGapError(JobError):
 
 
 class DamagedBatchError(JobError):
-    """A record batch can't be decoded: CRC, format, codec. Skipping it would lose events, so the partition stops before
-    it."""
+    """A record batch can't be decoded: CRC, format, codec, or it is too large. Skipping it would lose events, so the
+    partition stops before it."""
 
     domain: ClassVar[Domain] = "kafka"
     mendable: ClassVar[bool] = True

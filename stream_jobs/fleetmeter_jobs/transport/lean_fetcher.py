@@ -25,7 +25,7 @@ from aiokafka.protocol.fetch import FetchRequest
 from fleetmeter_jobs.errors import JobError, KafkaUnavailableError, TopicRefusedError
 from fleetmeter_jobs.record_batch import RecordBatch
 from fleetmeter_jobs.transport.batch_header import BatchHeader, split_batches
-from fleetmeter_jobs.transport.lean_records import LeanRecords
+from fleetmeter_jobs.transport.lean_records import UNPACKED_LIMIT_BYTES, LeanRecords
 
 log = logging.getLogger(__name__)
 
@@ -48,8 +48,9 @@ class LeanFetcher(Fetcher):  # type: ignore[misc]  # aiokafka has no types
     """Fetches record batches, and never chooses a position: a partition without one is not fetched until somebody
     seeks."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, unpacked_limit_bytes: int = UNPACKED_LIMIT_BYTES, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._unpacked_limit_bytes = unpacked_limit_bytes
         self.troubles: dict[TopicPartition, str] = {}
         """Partitions whose last fetch got no answer, with the reason."""
 
@@ -91,7 +92,7 @@ class LeanFetcher(Fetcher):  # type: ignore[misc]  # aiokafka has no types
             return False
         self._records[tp] = FetchResult(
             tp,
-            partition_records=LeanRecords(raw, aborted, offset),
+            partition_records=LeanRecords(raw, aborted, offset, self._unpacked_limit_bytes),
             assignment=assignment,
             backoff=self._prefetch_backoff,
         )
@@ -168,6 +169,10 @@ class LeanConsumer(AIOKafkaConsumer):  # type: ignore[misc]
 
     _fetcher: LeanFetcher
 
+    def __init__(self, *, unpacked_limit_bytes: int = UNPACKED_LIMIT_BYTES, **options: Any) -> None:
+        super().__init__(**options)
+        self._unpacked_limit_bytes = unpacked_limit_bytes
+
     async def start(self) -> None:
         await super().start()
         # `start` makes the stock fetcher itself. Nothing is subscribed yet, so that it can be exchanged without a
@@ -186,6 +191,7 @@ class LeanConsumer(AIOKafkaConsumer):  # type: ignore[misc]
             retry_backoff_ms=self._retry_backoff_ms,
             auto_offset_reset="none",
             isolation_level=self._isolation_level,
+            unpacked_limit_bytes=self._unpacked_limit_bytes,
         )
 
     async def stop(self) -> None:

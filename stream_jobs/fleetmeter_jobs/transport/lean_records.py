@@ -9,39 +9,25 @@ marker of that producer came since.
 
 from __future__ import annotations
 
-import struct
-import zlib
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
 
-import cramjam
-from aiokafka.codec import gzip_decode, snappy_decode, zstd_decode
-from aiokafka.errors import UnsupportedCodecError
 from aiokafka.record.control_record import ABORT_MARKER, ControlRecord
 from aiokafka.record.default_records import DefaultRecordBatch
 from fleetmeter_native import record_values
 
 from fleetmeter_jobs.errors import DamagedBatchError, JobError, TopicRefusedError
 from fleetmeter_jobs.record_batch import RecordBatch
-from fleetmeter_jobs.transport import lz4_frame
 from fleetmeter_jobs.transport.batch_header import HEADER_BYTES, BatchHeader, split_batches
 from fleetmeter_jobs.transport.binary_mode import is_binary_mode, to_structured
+from fleetmeter_jobs.transport.unpacking import UNDECODABLE, unpack
 
-_DECODERS: dict[int, Callable[[bytes], bytes]] = {
-    DefaultRecordBatch.CODEC_GZIP: gzip_decode,
-    DefaultRecordBatch.CODEC_SNAPPY: snappy_decode,
-    DefaultRecordBatch.CODEC_LZ4: lz4_frame.decompress,
-    DefaultRecordBatch.CODEC_ZSTD: zstd_decode,
-}
-_UNDECODABLE = (
-    UnsupportedCodecError,
-    cramjam.DecompressionError,
-    zlib.error,
-    struct.error,  # snappy: a block's length is cut off
-    EOFError,  # gzip: cut off
-    OSError,  # gzip: not gzip
-    ValueError,  # a damaged record
-)
+UNPACKED_LIMIT_BYTES: Final = 256 * 1024 * 1024
+"""The records of a compressed batch may be so large together. What one request of a producer can hold, 1 to 8 MiB where
+nobody raised it, is JSON of a tenth of this; an attack has no end."""
+_RECORD_BYTES: Final = 256
+"""A record, however short, takes about so much memory until it is committed: each may be refused, with a row of its
+own."""
 
 
 class LeanRecords:
@@ -55,8 +41,15 @@ class LeanRecords:
     behind a bad batch is yielded, and the position stays before it.
     """
 
-    def __init__(self, raw: bytes, aborted_transactions: Iterable[tuple[int, int]] | None, position: int) -> None:
+    def __init__(
+        self,
+        raw: bytes,
+        aborted_transactions: Iterable[tuple[int, int]] | None,
+        position: int,
+        unpacked_limit_bytes: int = UNPACKED_LIMIT_BYTES,
+    ) -> None:
         self.next_fetch_offset = position
+        self._unpacked_limit_bytes = unpacked_limit_bytes
         self._batches = split_batches(raw)
         self._aborted_starts = sorted(aborted_transactions or (), key=lambda start: start[1])
         self._aborted_producers: set[int] = set()
@@ -100,10 +93,12 @@ class LeanRecords:
                 "every replay"
             )
         try:
-            values, payload_bytes = _values(batch.compression_type, raw[HEADER_BYTES:], header.records)
-        except _UNDECODABLE as error:
+            values, payload_bytes = self._values(batch.compression_type, raw[HEADER_BYTES:], header.records)
+        except UNDECODABLE as error:
             raise DamagedBatchError(
-                f"the record batch at offset {header.base_offset} can't be decoded: {error}"
+                f"the record batch at offset {header.base_offset} can't be decoded: {error}. Unless the log can be "
+                f"restored, `fleetmeter positions set PARTITION --to {header.next_offset} --reason 'why'` skips the "
+                "batch, and writes the loss down"
             ) from error
         if len(values) != header.span:
             # Which offsets are gone is not known; handed on whole, so that the continuity check sees it.
@@ -112,6 +107,20 @@ class LeanRecords:
             values = values[first - header.base_offset :]
             payload_bytes = sum(map(len, filter(None, values)))
         return _batch(header, first, values, payload_bytes)
+
+    def _values(self, codec: int, records: memoryview, count: int) -> tuple[list[bytes | None], int]:
+        """The records' values, and how many bytes they have. Raises one of UNDECODABLE."""
+        unpacked = bytes(records)
+        if codec != DefaultRecordBatch.CODEC_NONE:
+            most = self._unpacked_limit_bytes // _RECORD_BYTES
+            if count > most:
+                raise ValueError(f"it has {count:,} records, and a worker makes room for {most:,}")
+            unpacked = unpack(codec, unpacked, self._unpacked_limit_bytes)
+        values, payload_bytes, with_headers = record_values(unpacked, count)
+        for place, headers in with_headers:
+            if is_binary_mode(headers):
+                values[place] = to_structured(headers, values[place])
+        return values, payload_bytes
 
     def _is_aborted(self, header: BatchHeader, batch: Any) -> bool:
         while self._aborted_starts and self._aborted_starts[0][1] <= header.base_offset:
@@ -143,18 +152,3 @@ def _batch(
         control=control,
         aborted=aborted,
     )
-
-
-def _values(codec: int, records: memoryview, count: int) -> tuple[list[bytes | None], int]:
-    """The records' values, and how many bytes they have. Raises one of _UNDECODABLE."""
-    if codec == DefaultRecordBatch.CODEC_NONE:
-        uncompressed = bytes(records)
-    elif codec in _DECODERS:
-        uncompressed = _DECODERS[codec](bytes(records))
-    else:
-        raise UnsupportedCodecError(f"no codec has the number {codec}")
-    values, payload_bytes, with_headers = record_values(uncompressed, count)
-    for place, headers in with_headers:
-        if is_binary_mode(headers):
-            values[place] = to_structured(headers, values[place])
-    return values, payload_bytes

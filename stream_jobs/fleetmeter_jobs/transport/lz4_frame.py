@@ -11,7 +11,6 @@ import struct
 from typing import Final
 
 import cramjam
-from aiokafka.codec import lz4_decode
 
 _MAGIC: Final = b"\x04\x22\x4d\x18"
 _WORD: Final = struct.Struct("<I")
@@ -19,16 +18,12 @@ _STORED: Final = 1 << 31
 """Set in the size of a block that is not compressed."""
 _BEST_RATIO: Final = 255
 """LZ4 can't compress better."""
-_MOST_BYTES: Final = 64 * 1024 * 1024
-"""A frame that may be larger is decompressed bit by bit: what it claims may not be true."""
+MOST_BYTES: Final = 64 * 1024 * 1024
+"""For a frame that may be larger no room is made beforehand: what it claims may not be true."""
 
 
-def decompress(frame: bytes) -> bytes:
-    """What the frame holds. Raises cramjam.DecompressionError for a damaged one."""
-    most = most_bytes(frame)
-    if most is None or most > _MOST_BYTES:
-        whole: bytes = lz4_decode(frame)
-        return whole
+def decompress(frame: bytes, most: int) -> bytes:
+    """What the frame holds, `most_bytes` at most. Raises cramjam.DecompressionError for a damaged one."""
     room = bytearray(most)
     used = cramjam.lz4.decompress_into(frame, room)
     return bytes(memoryview(room)[:used])

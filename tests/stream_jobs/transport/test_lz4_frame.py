@@ -7,13 +7,20 @@ import random
 import cramjam
 import pytest
 from aiokafka.codec import lz4_encode
-from fleetmeter_jobs.transport.lz4_frame import decompress, most_bytes
+from aiokafka.record.default_records import DefaultRecordBatch
+from fleetmeter_jobs.transport.lz4_frame import most_bytes
+from fleetmeter_jobs.transport.unpacking import unpack
 from hypothesis import given
 from hypothesis import strategies as st
 
 TEXT = b'{"id":"01JD8Z5W8Q3K6V9XKQ2N4T7RYB-%d","source":"node"}\n'
 LARGE = b"".join(TEXT % n for n in range(40_000))
+LIMIT = 256 * 1024 * 1024
 NOISE = random.Random(3).randbytes(200_000)
+
+
+def decompress(frame: bytes) -> bytes:
+    return unpack(DefaultRecordBatch.CODEC_LZ4, frame, LIMIT)
 
 
 @pytest.mark.parametrize("data", [b"", b"x", LARGE, NOISE, NOISE + LARGE, bytes(5_000_000)], ids=len)
@@ -36,8 +43,10 @@ def test_every_layout(pieces: list[bytes], content_checksum: bool, block_linked:
     assert decompress(frame) == b"".join(pieces)
 
 
-def test_two_frames_are_left_to_the_stock_decoder() -> None:
-    assert most_bytes(lz4_encode(b"a") + lz4_encode(b"b")) is None
+def test_of_two_frames_the_size_is_not_known() -> None:
+    two = lz4_encode(b"a") + lz4_encode(b"b")
+    assert most_bytes(two) is None
+    assert decompress(two) == b"ab"
 
 
 @given(st.integers(0, 10_000), st.integers(0, 255))
