@@ -20,6 +20,7 @@ from fleetmeter_chaos.schedule import Outcome
 from fleetmeter_chaos.story import Story, told
 from fleetmeter_chaos.strikes import BLOWS, COMMIT_POINTS, SEAL_POINTS, Strike, Striker, killed
 from fleetmeter_chaos.timeline import Timeline
+from fleetmeter_doubles.tampered_parts import RENAMES, TamperedParts, TamperingError
 
 
 def test_a_schedule_follows_from_its_seed() -> None:
@@ -122,6 +123,31 @@ def test_an_engine_that_is_dead_already_is_not_struck(tmp_path: Path) -> None:
     striker.at("before_ack", "p@2")
     assert story.faults() == {"broker killed before ack": 1}
     assert not killed(pid_file)
+
+
+@pytest.mark.parametrize("at_the_rename", [True, False])
+def test_a_death_is_a_ghost_only_at_the_rename(tmp_path: Path, at_the_rename: bool) -> None:
+    part = tmp_path / "tmp_insert_0_1_1_0"
+    part.mkdir()
+    rename = f"import os, sys; sys.stdin.read(1); os.rename({str(part)!r}, {str(tmp_path / '0_1_1_0')!r})"
+    with subprocess.Popen([sys.executable, "-c", rename], stdin=subprocess.PIPE) as victim:
+        try:
+            parts = TamperedParts(
+                tmp_path, victim.pid, RENAMES, "signal=SIGKILL:error=EIO", tmp_path / "strace", [0], [1]
+            )
+        except TamperingError as error:
+            victim.kill()
+            pytest.skip(str(error))
+        if at_the_rename:
+            assert victim.stdin is not None
+            victim.stdin.write(b"x")
+            victim.stdin.close()
+        else:
+            victim.kill()
+        assert victim.wait(20) == -9
+        parts.stop()
+    assert parts.hits == at_the_rename
+    assert part.exists()
 
 
 def test_the_brokers_clock_moves_for_threads_that_append_and_for_no_others(tmp_path: Path) -> None:
