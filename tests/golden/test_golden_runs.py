@@ -42,7 +42,7 @@ class GoldenRun:
         """Send the next records, or all that are left; returns how many these were."""
         before = self.sent
         while self.sent - before != count and (record := next(self._records, None)) is not None:
-            self._producer.produce(self.pipeline.topic, record.value, record.key)
+            self._producer.produce(self.pipeline.topic, record.value, record.key, headers=list(record.headers))
             self.sent += 1
         assert self._producer.flush(60) == 0
         return self.sent - before
@@ -106,7 +106,8 @@ def _long(format_: Format, partitions: int) -> ParameterSet:
 
 # Neither knows of the other: every format once, and every number of partitions.
 @pytest.mark.parametrize(
-    ("format_", "partitions"), [_long("json", 1), ("array", 2), _long("ndjson", 4), _long("arrow", 1)]
+    ("format_", "partitions"),
+    [_long("json", 1), ("array", 2), _long("ndjson", 4), _long("arrow", 1), _long("binary", 2)],
 )
 def test_straight_through(start: Start, format_: Format, partitions: int) -> None:
     run = start(partitions, format_)
@@ -115,7 +116,10 @@ def test_straight_through(start: Start, format_: Format, partitions: int) -> Non
     run.check()
 
 
-@pytest.mark.parametrize(("format_", "partitions"), [_long("ndjson", 1), ("arrow", 4)])
+@pytest.mark.parametrize(
+    ("format_", "partitions"),
+    [_long("json", 2), _long("array", 4), _long("ndjson", 1), ("arrow", 4), _long("binary", 1)],
+)
 def test_killed_and_resumed(start: Start, format_: Format, partitions: int) -> None:
     """Each kill comes after a commit, and while counted events wait in memory for theirs."""
     run = start(partitions, format_)

@@ -18,8 +18,9 @@ from fleetmeter_schemas.timestamps import parse_rfc3339
 
 from fleetmeter_golden.recording import EVENT_LIMIT_BYTES, Sent
 
-Format = Literal["json", "array", "ndjson", "arrow"]
-FORMATS: Final[tuple[Format, ...]] = ("json", "array", "ndjson", "arrow")
+Format = Literal["json", "array", "ndjson", "arrow", "binary"]
+FORMATS_OF_VALUES: Final[tuple[Format, ...]] = ("json", "array", "ndjson", "arrow")
+"""All but CloudEvents' binary mode, which has most of an event in headers."""
 EVENTS_A_RECORD: Final = 5
 _ENVELOPE: Final = ("id", "source", "subject", "time")
 
@@ -28,6 +29,8 @@ def in_format(format_: Format, records: Iterable[Sent]) -> list[Sent]:
     """The recorded records in a wire format."""
     if format_ == "json":
         return list(records)
+    if format_ == "binary":
+        return [_in_headers(sent) for sent in records]
     group_of, join = _HOW[format_]
     return list(_gathered(records, group_of, join))
 
@@ -50,6 +53,21 @@ def _gathered(
             yield Sent(sent.key, join(waiting.pop(sent.key)[1]))
     for key, (_, values) in waiting.items():
         yield Sent(key, join(values))
+
+
+def _in_headers(sent: Sent) -> Sent:
+    """One event in CloudEvents' binary mode; as it was recorded if it would not be the same there."""
+    event = None if sent.value is None else _decoded(sent.value)
+    attributes = () if event is None else tuple((name, value) for name, value in event.items() if name != "data")
+    if event is None or "data" not in event or not all(isinstance(value, str) for _, value in attributes):
+        return sent
+    try:
+        data = json.dumps(event["data"], ensure_ascii=False, allow_nan=False).encode()
+    except ValueError:
+        return sent
+    headers = tuple((f"ce_{name}", value.encode("utf-8", "surrogatepass")) for name, value in attributes)
+    too_long = len(data) + sum(len(name) + len(value) + 8 for name, value in headers) > EVENT_LIMIT_BYTES - 64
+    return sent if too_long else Sent(sent.key, data, headers)
 
 
 def _if_json(value: bytes) -> object:

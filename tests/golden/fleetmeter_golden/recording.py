@@ -25,6 +25,7 @@ class Sent:
 
     key: bytes
     value: bytes | None
+    headers: tuple[tuple[str, bytes], ...] = ()
 
 
 def read_input(path: Path = RECORDED / "input.jsonl") -> list[Sent]:
