@@ -53,6 +53,7 @@ class DedupMemory:
         self._backoff = Backoff(limits.retry_wait_s, limits.retry_wait_limit_s)
         self._next_offset = 0  # the committed position
         self._cancel = ledger.new_cancel()
+        self._held_since_ms = 0  # no held event was appended earlier
         self._lookup: asyncio.Task[_Answer] | None = None
         self._sealing: asyncio.Task[tuple[ExactChunk, Kept]] | None = None
         self._seal_error: JobError | None = None
@@ -88,6 +89,7 @@ class DedupMemory:
     def ingest_in_core(self, pending: Pending, batches: Any) -> list[tuple[int, bytes]]:
         """Count batches; returns the lookups that held events need, unless some are on their way."""
         pending.ingest(self.core, batches)
+        self._held_since_ms = pending.earliest_append_ms or 0
         self.status.held_events = self.core.held_events
         return self.core.take_lookups() if self.core.held_events and self._lookup is None else []
 
@@ -105,10 +107,8 @@ class DedupMemory:
     def look_up(self, lookups: list[tuple[int, bytes]]) -> None:
         """Ask the store about held events."""
         if lookups:
-            # A chunk that has expired since knows nothing more; its events are resolved all the same.
             chunks = [(self._book.chunk_of(number), fingerprints) for number, fingerprints in lookups]
-            asked = [(chunk, fingerprints) for chunk, fingerprints in chunks if chunk is not None]
-            self._lookup = asyncio.create_task(self._ask(asked), name=f"look up {self._ledger.partition}")
+            self._lookup = asyncio.create_task(self._ask(chunks), name=f"look up {self._ledger.partition}")
             self._lookup.add_done_callback(lambda _: self._wake())
 
     async def resolve_all(self, pending: Pending) -> None:
@@ -130,9 +130,12 @@ class DedupMemory:
         if self._sealing is not None and self._sealing.done():
             await self._take_sealed()
 
-    async def _ask(self, asked: list[tuple[Manifest, bytes]]) -> _Answer:
+    async def _ask(self, chunks: list[tuple[Manifest | None, bytes]]) -> _Answer:
         began = time.monotonic()
-        known = await self._threads.store(self._ledger.look_up, asked, self._cancel)
+        asked = [(chunk, fingerprints) for chunk, fingerprints in chunks if chunk is not None]
+        if len(asked) < len(chunks):
+            raise DedupMovedError(f"{self._ledger.partition}: a chunk has expired in which events were to be looked up")
+        known = await self._threads.store(self._ledger.look_up, asked, self._held_since_ms, self._cancel)
         return _Answer(sum(len(some) for _, some in asked) // 16, known, time.monotonic() - began)
 
     async def _take_answer(self, pending: Pending) -> None:
@@ -155,7 +158,7 @@ class DedupMemory:
     def committed(self, next_offset: int, append_time_ms: int) -> None:
         """Commits have come so far; what is complete may be sealed."""
         self._next_offset = next_offset
-        self._book.newest_append_us = max(self._book.newest_append_us, append_time_ms * 1000)
+        self._book.append_us = append_time_ms * 1000 or self._book.append_us
         self._seal_next()
 
     def _seal_next(self) -> None:
@@ -187,7 +190,7 @@ class DedupMemory:
                 async with self._threads.sealing:  # one at a time: it takes memory, and a core's time
                     began = time.monotonic()
                     kept = await self._threads.store(
-                        self._ledger.keep, exact.chunk, dict(self._book.log_starts), self._book.newest_append_us, cancel
+                        self._ledger.keep, exact.chunk, dict(self._book.log_starts), self._book.append_us, cancel
                     )
                     self._observer.sealed(kept.sealed.manifest.foreign_ids, time.monotonic() - began)
                     return exact, kept

@@ -19,7 +19,6 @@ from fleetmeter_jobs.counting_core import DAY_US, SECOND_US, dedup_native, new_c
 from fleetmeter_jobs.errors import CountingError, JobError, KafkaUnavailableError, TopicReplacedError
 from fleetmeter_jobs.ledger.commit import Commit, Committed, Lost, commit
 from fleetmeter_jobs.ledger.context import CommitContext, CommitObserver, HookPoint
-from fleetmeter_jobs.ledger.dedup.chain import is_remembered
 from fleetmeter_jobs.ledger.dedup.chunks import Chunk, CutRule
 from fleetmeter_jobs.ledger.dedup.expiry import forget_before
 from fleetmeter_jobs.ledger.dedup.housekeeping import Kept, keep
@@ -123,25 +122,26 @@ class PartitionLedger:
         """What a blob holds."""
         return self._native().blob_stats(blob)
 
-    def look_up(self, asked: Sequence[tuple[Manifest, bytes]], cancel: Cancel) -> bytes:
+    def look_up(self, asked: Sequence[tuple[Manifest, bytes]], since_ms: int, cancel: Cancel) -> bytes:
         """Which of the fingerprints are known in the chunks beside which they stand, asked until the store answers.
+        They are of events that were appended at `since_ms` or later.
 
-        Raises DedupMovedError when another partition, whose chunk it is, has forgotten it meanwhile: its log may be
-        days ahead of this one, where such events are not too old yet. Read again, the chunk leaves a floor.
+        Raises DedupMovedError when a chunk was forgotten meanwhile that can have such events: by the worker of another
+        partition, whose log may be days ahead of this one; or of this partition, but by another horizon, or by a clock
+        that was ahead. Read again, the chunk leaves a floor.
         """
+        too_old = self._forget_before(since_ms * 1000)
         try:
-            return b"".join(self._known(chunk, fingerprints, cancel) for chunk, fingerprints in asked)
+            return b"".join(self._known(chunk, fingerprints, too_old, cancel) for chunk, fingerprints in asked)
         finally:
             self.trouble = None
 
-    def _known(self, chunk: Manifest, fingerprints: bytes, cancel: Cancel) -> bytes:
+    def _known(self, chunk: Manifest, fingerprints: bytes, too_old: int, cancel: Cancel) -> bytes:
         def ask() -> bytes:
             known = self._store.known_ids(chunk.partition, chunk.first_offset, chunk.next_offset, fingerprints)
             # In this order: what is remembered afterwards was there when it was asked.
-            if chunk.partition.partition != self.partition.partition and not is_remembered(
-                self._store.manifests(chunk.partition), chunk
-            ):
-                raise DedupMovedError(f"{chunk} was forgotten by the worker of its partition")
+            if chunk.append_day >= too_old and not self._store.is_remembered(chunk):
+                raise DedupMovedError(f"{chunk} was forgotten while ids were looked up in it")
             return known
 
         return until_answered(
@@ -152,10 +152,13 @@ class PartitionLedger:
             partial(self._context.observer.failed, str(chunk)),
         )
 
-    def keep(self, chunk: Chunk, log_starts: Mapping[PartitionId, int], newest_append_us: int, cancel: Cancel) -> Kept:
+    def _forget_before(self, append_us: int) -> int:
+        return forget_before(append_us, self._settings.horizon_days, self._settings.future_limit_s)
+
+    def keep(self, chunk: Chunk, log_starts: Mapping[PartitionId, int], append_us: int, cancel: Cancel) -> Kept:
         """Seal a chunk and let expire what is too old for the log as it is now. See `ledger.dedup.housekeeping`."""
         context = replace(self._context, cancel=cancel)
-        before = forget_before(newest_append_us, self._settings.horizon_days, self._settings.future_limit_s)
+        before = self._forget_before(append_us)
         hash_key = ensure_hash_key(self._store, context)
         counted = self.partition.partition
         return keep(self._store, self._native(), hash_key, chunk, log_starts, counted, before, context)

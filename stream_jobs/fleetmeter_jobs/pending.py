@@ -54,6 +54,8 @@ class Pending:
     leader_epoch: int = -1
     crc: int = 0
     append_time_ms: int = 0
+    earliest_append_ms: int | None = None
+    """Of all records; `append_time_ms` is that of the last batch."""
     rejections: list[Rejection] = field(default_factory=list)
     facts: list[Fact] = field(default_factory=list)
     side_bytes: int = 0
@@ -103,6 +105,8 @@ class Pending:
             self.side_bytes += len(event) + _FACT_BYTES
 
     def _ingest_values(self, core: Core, batch: RecordBatch) -> None:
+        earliest = self.earliest_append_ms
+        self.earliest_append_ms = batch.append_time_ms if earliest is None else min(earliest, batch.append_time_ms)
         try:
             ingested = core.ingest(batch.values, batch.base_offset, batch.append_time_ms * 1000)
         except _CORE_ERRORS as error:

@@ -12,6 +12,7 @@ from fleetmeter_doubles.memory_ledger import Fault
 from fleetmeter_doubles.partition_world import DEADLINE_S, PARTITION, QUICK, TOPIC, PartitionWorld, eventually
 from fleetmeter_doubles.toy_log import ToyLog
 from fleetmeter_jobs.ledger.dedup.chunks import CutRule
+from fleetmeter_jobs.ledger.dedup.expiry import expire
 from fleetmeter_jobs.partition_status import DedupStatus, State
 from fleetmeter_jobs.processor import Processor
 from fleetmeter_jobs.processor_seams import Limits
@@ -255,6 +256,41 @@ async def test_what_is_too_old_is_forgotten_by_the_brokers_clock(world: Partitio
     world.processor(horizon_days=5).start()
     await count_days(world, processor, 2)
     assert world.totals() == world.oracle()
+
+
+async def test_a_clock_that_was_ahead_for_a_moment_lets_nothing_be_forgotten(world: PartitionWorld) -> None:
+    processor = world.processor()
+    processor.start()
+    await count_days(world, processor, 4)
+    await sealed(world, processor)
+    day_of(world, 60)
+    world.log.append([b"!ahead"])
+    await eventually(lambda: world.committed() == world.log.end)
+    day_of(world, -60)
+    await count_days(world, processor, 4)
+    await sealed(world, processor)
+    assert world.cores[-1].floor_us < world.log.batches[0].append_time_ms * 1000
+    old = [value for batch in world.log.batches for value in batch.values if value]
+    world.log.append([*old, b"f-new"])
+    await counted(world)
+
+
+async def test_a_chunk_that_a_rival_with_a_shorter_horizon_forgot_is_not_taken_for_unknown(
+    world: PartitionWorld,
+) -> None:
+    """As when workers are replaced one by one by some with a longer horizon: one of the old ones is not done yet."""
+    processor = world.processor()
+    processor.start()
+    await count_days(world, processor, 8)
+    await sealed(world, processor)
+    before = world.totals()
+    rival = DedupWorld(world.store, PARTITION, log_start=0)
+    expire(world.store, PARTITION, 0, world.log.append_time_ms // DAY_MS - 3, rival.context())
+    world.log.append([b"f0@%d" % (24 * 8), b"f-new"])
+    await eventually(lambda: world.committed() == world.log.end)
+    assert world.totals().accepted == before.accepted + 1
+    assert world.totals().rejected == before.rejected + 1
+    assert world.cores[-1].floor_us > 0
 
 
 async def test_a_rival_that_sealed_elsewhere_lets_the_state_be_read_again(world: PartitionWorld) -> None:

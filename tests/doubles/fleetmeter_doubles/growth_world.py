@@ -134,7 +134,7 @@ class Session:
         while core.held_events:
             chunks = [(book.chunk_of(number), fingerprints) for number, fingerprints in core.take_lookups()]
             asked = [(chunk, fingerprints) for chunk, fingerprints in chunks if chunk is not None]
-            pending.resolve(core, self.ledger.look_up(asked, Event()))
+            pending.resolve(core, self.ledger.look_up(asked, pending.earliest_append_ms or 0, Event()))
         flush = core.flush()
         if flush.blob:
             stats = BlobStats.of(self.ledger.blob_stats(flush.blob))
@@ -148,7 +148,7 @@ class Session:
         book = self.memory.book
         if book.closed and book.closed[0].chunk.next_offset <= self.position.next_offset:
             with suppress(DedupMovedError):
-                self.ledger.keep(book.closed[0].chunk, book.log_starts, book.newest_append_us, Event())
+                self.ledger.keep(book.closed[0].chunk, book.log_starts, book.append_us, Event())
 
 
 class GrowthWorld:

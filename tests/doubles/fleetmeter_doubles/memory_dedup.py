@@ -74,6 +74,11 @@ class MemoryDedup:
         asked = {fingerprints[at : at + _ID_BYTES] for at in range(0, len(fingerprints), _ID_BYTES)}
         return b"".join(sorted(asked & self._ids(partition, first_offset, next_offset)))
 
+    def is_remembered(self, chunk: Manifest) -> bool:
+        span = chunk.first_offset, chunk.next_offset
+        kinds = {one.kind for one in self.manifests(chunk.partition) if (one.first_offset, one.next_offset) == span}
+        return Kind.CHUNK in kinds and Kind.FORGOTTEN not in kinds
+
     def delete_blobs(self, partition: PartitionId, before: int) -> None:
         for part in self.parts:
             self._delete(

@@ -48,8 +48,11 @@ class ChunkBook:
     log_starts: dict[PartitionId, int] = field(default_factory=dict)
     """Where each log epoch began, other partitions' included."""
     last_number: int = 0
-    newest_append_us: int = 0
-    """The newest append time that was committed, or the beginning of its day."""
+    append_us: int = 0
+    """Append time of the last commit, or the beginning of its day. Not the latest there was: a clock that was ahead for
+    a moment must not decide for months what is too old."""
+    gone: dict[int, Manifest] = field(default_factory=dict)
+    """Chunks that expired last; a lookup in them may still be on its way."""
 
     def new_number(self) -> int:
         """A number that no chunk has had."""
@@ -80,13 +83,14 @@ class ChunkBook:
         return made
 
     def chunk_of(self, number: int) -> Manifest | None:
-        """The cold chunk of a number; None if it has expired."""
-        return next((one.manifest for one in self.cold if one.number == number), None)
+        """The cold chunk of a number; None if it expired long ago."""
+        return next((one.manifest for one in self.cold if one.number == number), self.gone.get(number))
 
     def expired(self, before_day: int) -> list[ColdChunk]:
         """Take out the cold chunks whose newest event was appended before a day."""
         gone = [one for one in self.cold if one.manifest.append_day < before_day]
         self.cold = [one for one in self.cold if one.manifest.append_day >= before_day]
+        self.gone = {one.number: one.manifest for one in gone} or self.gone
         return gone
 
     def over_budget(self, limit_bytes: int) -> Iterator[ColdChunk]:

@@ -42,8 +42,12 @@ class Chain:
     def floor_us(self) -> int:
         """An event before this time may have been counted and forgotten; 0 if nothing was forgotten."""
         days = [link.append_day + 1 for link in self.links if link.kind is Kind.FORGOTTEN]
-        day = max([*days, self.sequenced.forgotten_before if self.sequenced else 0], default=0)
-        return day * DAY_US + _FUTURE_LIMIT_US if day else 0
+        return floor_of(max([*days, self.sequenced.forgotten_before if self.sequenced else 0], default=0))
+
+
+def floor_of(forgotten_before: int) -> int:
+    """The time before which events may be forgotten, if those that were appended before a day are; 0 for 0."""
+    return forgotten_before * DAY_US + _FUTURE_LIMIT_US if forgotten_before else 0
 
 
 def select_chain(manifests: Iterable[Manifest], start: int) -> Chain:
@@ -62,13 +66,6 @@ def select_chain(manifests: Iterable[Manifest], start: int) -> Chain:
             reached_by.setdefault(after, link)
     end = max((offset for offset in reached_by if offset in states), default=start)
     return Chain(start, end, tuple(_way_back(reached_by, end)), states[end] if end != start else None)
-
-
-def is_remembered(manifests: Iterable[Manifest], chunk: Manifest) -> bool:
-    """Whether a chunk's ids are still there: it is, and nobody has begun to forget it."""
-    span = chunk.first_offset, chunk.next_offset
-    kinds = {one.kind for one in manifests if (one.first_offset, one.next_offset) == span}
-    return Kind.CHUNK in kinds and Kind.FORGOTTEN not in kinds
 
 
 def _way_back(reached_by: dict[int, Manifest | None], end: int) -> list[Manifest]:

@@ -114,6 +114,16 @@ class ClickHouseDedup:
             )
         return b"".join(found)
 
+    def is_remembered(self, chunk: Manifest) -> bool:
+        """See `DedupStore.is_remembered`. Reads no filter: it is asked beside each lookup."""
+        kinds = self.http.rows(
+            f"SELECT DISTINCT toInt8(kind) FROM {DEDUP_SNAPSHOTS.name} WHERE {_OF_PARTITION} "
+            "AND first_offset = {first:UInt64} AND next_offset = {next:UInt64} AND kind != 'sequenced'",
+            parameters=_chunk(chunk.partition, chunk.first_offset, chunk.next_offset),
+            settings=READ_SETTINGS,
+        )
+        return [Kind(kind) for (kind,) in kinds] == [Kind.CHUNK]
+
     def delete_blobs(self, partition: PartitionId, before: int) -> None:
         """See `DedupStore.delete_blobs`."""
         # The topic is never empty: that is the hash key's row.

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fleetmeter_jobs.ledger.context import CommitContext
+from fleetmeter_jobs.ledger.dedup.chain import floor_of
 from fleetmeter_jobs.ledger.dedup.chunks import Chunk
 from fleetmeter_jobs.ledger.dedup.expiry import expire
 from fleetmeter_jobs.ledger.dedup.native import Native
@@ -44,4 +45,5 @@ def keep(
     sealed = seal(store, native, hash_key, chunk, log_starts[chunk.partition], before, context)
     own = {log: start for log, start in log_starts.items() if log.partition == counted}
     chains = [expire(store, log, start, forget_before, context) for log, start in own.items()]
-    return Kept(sealed, forget_before, max(chain.floor_us for chain in chains))
+    # Whoever keeps in memory what was counted forgets by `forget_before`, whether or not it stands in a chain by now.
+    return Kept(sealed, forget_before, max(floor_of(forget_before), *(chain.floor_us for chain in chains)))

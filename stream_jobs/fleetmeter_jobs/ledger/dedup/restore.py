@@ -187,7 +187,7 @@ class _Reading:
     def _seen(self, log: PartitionId, append_day: int) -> None:
         # Of its own logs only: this one may be days behind others, and what it forgets follows from its own time.
         if log.partition == self._book.partition:
-            self._book.newest_append_us = max(self._book.newest_append_us, append_day * DAY_US)
+            self._book.append_us = append_day * DAY_US or self._book.append_us
 
     def _check_core(self, partition: PartitionId, inherited: Sequence[Log]) -> None:
         stats = self._core.stats()

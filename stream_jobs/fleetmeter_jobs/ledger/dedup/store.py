@@ -34,6 +34,10 @@ class DedupStore(LedgerStore, Protocol):
         """Those of the (concatenated) fingerprints that a chunk has, each once, in any order."""
         ...
 
+    def is_remembered(self, chunk: Manifest) -> bool:
+        """Whether a chunk's ids are still there: it is, and nobody has begun to forget it."""
+        ...
+
     def delete_blobs(self, partition: PartitionId, before: int) -> None:
         """Delete the blobs of commits that began before an offset; nothing else of the ledger. Returns when they are
         gone."""

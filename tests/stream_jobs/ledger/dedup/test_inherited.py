@@ -11,6 +11,7 @@ from fleetmeter_doubles.toy_core import ToyCore
 from fleetmeter_doubles.toy_dedup import TOY_NATIVE, fingerprint
 from fleetmeter_jobs.ledger import PartitionId
 from fleetmeter_jobs.ledger.decisions import Batch, Decided, decide, plan_growth_step
+from fleetmeter_jobs.ledger.dedup.chunks import DAY_US
 from fleetmeter_jobs.ledger.dedup.expiry import expire
 from fleetmeter_jobs.ledger.dedup.housekeeping import keep
 from fleetmeter_jobs.ledger.dedup.restore import Restored, restore
@@ -72,7 +73,8 @@ def test_its_chunks_are_sealed_after_ones_own_and_by_whoever_comes_first(toy_wor
     assert (own.partition, others.partition) == (here.partition, toy_world.partition)
     starts = {toy_world.partition: toy_world.log_start, here.partition: 0}
     for _ in range(2):
-        keep(here.store, TOY_NATIVE, HASH_KEY, others, starts, NEW, DAY + 90, here.context())
+        kept = keep(here.store, TOY_NATIVE, HASH_KEY, others, starts, NEW, DAY + 90, here.context())
+        assert kept.floor_us > kept.forgotten_before * DAY_US, "what its worker forgets now, it refuses from now on"
     again = restored(here, toy_world)
     assert again.book.cold[0].manifest.partition == toy_world.partition, "its own time decides what it forgets"
     assert len(list(here.store.blobs(toy_world.partition, 2**62))) == 0
@@ -97,23 +99,23 @@ def test_its_time_does_not_hurry_ones_own(toy_world: DedupWorld) -> None:
     close(toy_world)
     here = new_partition(toy_world)
     here.fill([DAY])
-    assert restored(here, toy_world).book.newest_append_us < (DAY + 1) * 86_400_000_000
+    assert restored(here, toy_world).book.append_us < (DAY + 1) * 86_400_000_000
 
 
-def test_a_chunk_that_its_owner_has_forgotten_is_not_taken_for_unknown(toy_world: DedupWorld) -> None:
-    toy_world.fill([DAY])
-    toy_world.seal_all()
-    close(toy_world)
-    here = new_partition(toy_world)
-    found = restored(here, toy_world)
+def test_a_chunk_that_its_owner_has_forgotten_is_not_taken_for_unknown(world: DedupWorld) -> None:
+    world.fill([DAY])
+    world.seal_all()
+    close(world)
+    here = new_partition(world)
+    found = restored(here, world)
     ledger = PartitionLedger(
         here.store, here.partition.topic, NEW, Settings(), lambda: "topic-id", native=lambda: TOY_NATIVE
     )
     asked = [(found.book.cold[0].manifest, fingerprint(b"f%d-0" % DAY))]
-    assert ledger.look_up(asked, threading.Event()) == asked[0][1]
-    expire(here.store, toy_world.partition, toy_world.log_start, DAY + 40, toy_world.context())
-    with pytest.raises(DedupMovedError, match="was forgotten by the worker of its partition"):
-        ledger.look_up(asked, threading.Event())
-    again = restored(here, toy_world)
+    assert ledger.look_up(asked, DAY * 86_400_000, threading.Event()) == asked[0][1]
+    expire(here.store, world.partition, world.log_start, DAY + 40, world.context())
+    with pytest.raises(DedupMovedError, match="was forgotten while ids were looked up"):
+        ledger.look_up(asked, DAY * 86_400_000, threading.Event())
+    again = restored(here, world)
     assert again.core.floor_us > DAY * 86_400_000_000
     assert here.asked(again, [b"f%d-0" % DAY], DAY + 1) == (0, 0, 1)
