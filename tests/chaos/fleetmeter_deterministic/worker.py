@@ -68,6 +68,7 @@ class SimWorker:
         self.consumer.offer = self.partitions.offer
         self.loop.call_soon(self._watch_topic)
         self._rebalances: asyncio.Task[None] | None = None
+        self._ending: asyncio.Task[None] | None = None
 
     # What befalls it
 
@@ -76,8 +77,8 @@ class SimWorker:
         self.loop.call_soon(self._queue, lambda: self._rebalance(tps))
 
     def stop(self) -> None:
-        """SIGTERM: commit what is pending, then end."""
-        self.loop.call_soon(self._queue, self._end)
+        """SIGTERM: commit what is pending, then end. It waits for no rebalance, and none waits for it."""
+        self.loop.call_soon(self._begin_to_end)
 
     def kill(self) -> None:
         """kill -9."""
@@ -177,6 +178,15 @@ class SimWorker:
             await work()
 
         self._rebalances = self.loop.create_task(after())
+        self._rebalances.add_done_callback(self._raised)
+
+    def _begin_to_end(self) -> None:
+        self._ending = self.loop.create_task(self._end())
+        self._ending.add_done_callback(self._raised)
+
+    def _raised(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._machine.on_defect(f"{self.name} died of {error!r}")
 
     async def _rebalance(self, tps: set[TP]) -> None:
         revoked = self.consumer.assigned
@@ -186,7 +196,7 @@ class SimWorker:
         await self.partitions.on_assigned(tps)
 
     async def _end(self) -> None:
-        await self.partitions.stop(REVOKE_LIMIT_S)
+        await self.partitions.stop(3 * REVOKE_LIMIT_S)  # longer than a rebalance waits, as by default
         self.kill()
 
 
