@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from fleetmeter_jobs.audit.findings import Checked, Finding
-from fleetmeter_jobs.ledger.dedup.chain import Chain, is_remembered
+from fleetmeter_jobs.ledger.dedup.chain import Chain
 from fleetmeter_jobs.ledger.dedup.seal import read_chain
 from fleetmeter_jobs.ledger.dedup.store import DedupStore
 from fleetmeter_jobs.ledger.errors import DedupStateError
@@ -43,7 +43,7 @@ def _of_chain(store: DedupStore, log: PartitionId, position: Position, chain: Ch
     for chunk in chain.chunks:
         there = store.ids_sum(log, chunk.first_offset, chunk.next_offset).count
         # A worker that forgets it meanwhile deletes its ids, and marks it before.
-        if there != chunk.foreign_ids and is_remembered(store.manifests(log), chunk):
+        if there != chunk.foreign_ids and store.is_remembered(chunk):
             yield Finding(f"{chunk}: dedup_ids has {there:,} ids, {chunk.foreign_ids:,} were written.", _ADVICE)
     for manifest in (*chain.chunks, *([chain.sequenced] if chain.sequenced else [])):
         try:
