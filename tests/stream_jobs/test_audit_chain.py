@@ -48,6 +48,17 @@ def test_a_merged_row_with_a_commit_of_another_month_in_its_middle_is_sound() ->
     ]
 
 
+def test_what_an_operator_left_out_of_a_merged_row_hides_nothing_else() -> None:
+    merged = MarkerRow(LOG, 0, 30, 20)
+    skips = [MarkerRow(LOG, 10, 15, 5, left_out=True), MarkerRow(LOG, 15, 20, 5, left_out=True)]
+    assert sentences([merged, *skips]) == []
+    assert sentences([merged, *skips, *rows((30, 40), (30, 40), (50, 60))]) == [
+        "usage-3/0: offsets 30 to 40 were committed twice.",
+        "usage-3/0: offsets 40 to 50 are in no commit, those after them are.",
+    ]
+    assert sentences([merged, *rows((8, 10)), *skips]) == ["usage-3/0: offsets 8 to 10 were committed twice."]
+
+
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=12), st.data())
 def test_any_sound_chain_is_silent_and_any_row_taken_out_or_doubled_is_not(
     lengths: list[int], data: st.DataObject

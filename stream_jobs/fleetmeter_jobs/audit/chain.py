@@ -2,9 +2,10 @@
 
 The sums alone (see `reconcile`) can't see a range that is missing where another one of the same size is there twice.
 Marker rows merge as time goes by; a merged row stands for all the commits in it, and while its own span is as long as
-what it accounts for, it has neither a hole nor an overlap inside. A row with a hole is sound where the broker's clock
-went back over the end of a month: commits of the other month lie in between, in another table partition. Then only the
-sums can tell.
+what it accounts for, it has neither a hole nor an overlap inside. A row with a hole is sound where an operator has left
+these offsets out: such a decision never merges, and stands for them. It is sound, too, where the broker's clock went
+back over the end of a month: commits of the other month lie in between, in another table partition. Then only the sums
+can tell.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ class MarkerRow(NamedTuple):
     next_offset: int
     offsets: int
     """Offsets that it accounts for."""
+    left_out: bool = False
+    """Whether it is an operator's decision not to count them."""
 
 
 def check_chain(http: ClickHouseHttp) -> Checked:
@@ -42,7 +45,8 @@ def check_chain(http: ClickHouseHttp) -> Checked:
 
 _ROWS: Final = (
     "SELECT topic, partition, epoch, first_offset, next_offset, "
-    "records + control_offsets + aborted_offsets + skipped_offsets FROM ledger WHERE row_kind = 'marker' "
+    "records + control_offsets + aborted_offsets + skipped_offsets, skipped_offsets > 0 FROM ledger "
+    "WHERE row_kind = 'marker' "
     "ORDER BY topic, partition, epoch, first_offset, next_offset"
 )
 
@@ -55,23 +59,37 @@ def find_breaks(rows: Iterable[MarkerRow]) -> list[Finding]:
 def _of_one_log(rows: list[MarkerRow]) -> list[Finding]:
     found, is_whole = [], True
     end = rows[0].first_offset
+    spans = list[tuple[int, int]]()
     for row in rows:
         where = f"{row.partition}: the marker of offsets {row.first_offset} to {row.next_offset}"
         span = row.next_offset - row.first_offset
         if row.offsets > span:
             found.append(Finding(f"{where} accounts for {row.offsets}, more than the {span} there are.", _TWICE))
-        is_whole &= row.offsets == span
+        parts = [(row.first_offset, row.next_offset)]
+        if row.offsets < span:
+            parts = _without(row, [one for one in rows if one.left_out])
+        is_whole &= row.offsets == sum(after - first for first, after in parts)
+        spans += parts
     if not is_whole:
         return found
-    for row in rows:
-        if row.first_offset < end:
-            until = min(end, row.next_offset)
-            if until > row.first_offset:
-                found.append(
-                    Finding(f"{row.partition}: offsets {row.first_offset} to {until} were committed twice.", _TWICE)
-                )
-        elif row.first_offset > end:
-            sentence = f"{row.partition}: offsets {end} to {row.first_offset} are in no commit, those after them are."
+    partition = rows[0].partition
+    for first, after in sorted(spans):
+        if first < end:
+            until = min(end, after)
+            if until > first:
+                found.append(Finding(f"{partition}: offsets {first} to {until} were committed twice.", _TWICE))
+        elif first > end:
+            sentence = f"{partition}: offsets {end} to {first} are in no commit, those after them are."
             found.append(Finding(sentence, _MISSING))
-        end = max(end, row.next_offset)
+        end = max(end, after)
     return found
+
+
+def _without(row: MarkerRow, decisions: list[MarkerRow]) -> list[tuple[int, int]]:
+    """What is left of a merged row's offsets, without those that decisions in its middle account for."""
+    parts, first = [], row.first_offset
+    for one in decisions:
+        if first <= one.first_offset and one.next_offset <= row.next_offset:
+            parts.append((first, one.first_offset))
+            first = one.next_offset
+    return [*parts, (first, row.next_offset)]
