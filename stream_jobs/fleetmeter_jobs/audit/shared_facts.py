@@ -20,8 +20,10 @@ from fleetmeter_schemas.tables import USAGE_ADJUSTMENTS, USAGE_ESTIMATES, USAGE_
 from fleetmeter_schemas.timestamps import format_rfc3339
 
 from fleetmeter_jobs.ledger.clickhouse_http import ClickHouseHttp
+from fleetmeter_jobs.ledger.clickhouse_store import NOT_LEFT_OUT
 from fleetmeter_jobs.ledger.pinned import READ_SETTINGS
 from fleetmeter_jobs.ledger.position import PartitionId
+from fleetmeter_jobs.ledger.store import Tally
 from fleetmeter_jobs.reconcile import SharedFacts
 
 FACT_TABLES: Final = (USAGE_FACTS.name, USAGE_ESTIMATES.name, USAGE_ADJUSTMENTS.name)
@@ -65,8 +67,8 @@ def facts_elsewhere(http: ClickHouseHttp, partition: PartitionId) -> Iterator[Pl
             after = rows[-1][0], rows[-1][1], rows[-1][2]
 
 
-def rows_left(http: ClickHouseHttp, partition: PartitionId, before: int) -> int:
-    """Rows of facts that still carry this log's coordinates, from before an offset.
+def rows_left(http: ClickHouseHttp, tally: Tally) -> int:
+    """Rows of facts that still carry this log's coordinates, from before its position.
 
     A tally counts those besides that others have replaced and no merge has removed yet.
     """
@@ -74,12 +76,14 @@ def rows_left(http: ClickHouseHttp, partition: PartitionId, before: int) -> int:
     for table in FACT_TABLES:
         ((number,),) = http.rows(
             f"SELECT uniqExact(offset, event_index) FROM {table} FINAL WHERE topic = {{topic:String}} "
-            "AND partition = {partition:UInt32} AND epoch = {epoch:UInt32} AND offset < {before:UInt64}",
+            f"AND partition = {{partition:UInt32}} AND epoch = {{epoch:UInt32}} AND offset < {{before:UInt64}} "
+            f"AND {NOT_LEFT_OUT}",
             parameters={
-                "topic": partition.topic,
-                "partition": partition.partition,
-                "epoch": partition.epoch,
-                "before": before,
+                "topic": tally.partition.topic,
+                "partition": tally.partition.partition,
+                "epoch": tally.partition.epoch,
+                "before": tally.position.next_offset,
+                "left_out": [(one.first_offset, one.next_offset) for one in tally.decisions],
             },
             settings=READ_SETTINGS,
         )

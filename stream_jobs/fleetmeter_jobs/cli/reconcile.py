@@ -114,7 +114,7 @@ def shared_facts(settings: Settings, http: ClickHouseHttp, tally: Tally) -> Shar
         # Without a sound state nothing proves that the facts are elsewhere; `audit` says what is wrong.
         return SharedFacts()
     found = known_to(core, facts_elsewhere(http, tally.partition))
-    replaced = tally.facts - rows_left(http, tally.partition, tally.position.next_offset)
+    replaced = tally.facts - rows_left(http, tally)
     return found._replace(accepted=found.accepted - replaced)
 
 

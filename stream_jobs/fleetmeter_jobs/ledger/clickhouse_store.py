@@ -53,6 +53,10 @@ _POSITION: Final = (
     f"{_SUMS}, sum(commits), toUnixTimestamp64Micro(max(watermark))"
 )
 """What makes a Position out of marker rows, merged or not; `_read_position` takes the answer."""
+NOT_LEFT_OUT: Final = (
+    "NOT arrayExists(span -> offset >= span.1 AND offset < span.2, {left_out:Array(Tuple(UInt64, UInt64))})"
+)
+"""A worker may have written rows for offsets whose commit was never made, since an operator left them out."""
 _FACT_TABLES: Final = (USAGE_FACTS.name, USAGE_ESTIMATES.name, USAGE_ADJUSTMENTS.name)
 _STRUCTURE: Final = ", ".join(f"{column.name} {value_type(column.clickhouse_type)}" for column in LEDGER.columns)
 
@@ -200,9 +204,14 @@ class ClickHouseStore(ClickHouseDedup):
         for topic, number, epoch, usage_events, *members in rows:
             successor = newest[topic, number] if newest[topic, number] != epoch else None
             partition, position = PartitionId(topic, number, epoch), _read_position(members, successor)
-            facts = sum(self._rows_before(table, partition, position) for table in _FACT_TABLES)
-            quarantined = self._rows_before(QUARANTINE.name, partition, position)
-            decisions = tuple(one for one in self.decisions(topic, number) if one.partition == partition)
+            # What is decided since the markers were read is not in their sums.
+            decisions = tuple(
+                one
+                for one in self.decisions(topic, number)
+                if one.partition == partition and one.next_offset <= position.next_offset
+            )
+            facts = sum(self._rows_before(table, partition, position, decisions) for table in _FACT_TABLES)
+            quarantined = self._rows_before(QUARANTINE.name, partition, position, decisions)
             tallies.append(Tally(partition, position, int(usage_events), facts, quarantined, decisions))
         return tallies
 
@@ -224,10 +233,17 @@ class ClickHouseStore(ClickHouseDedup):
         )
         return {nonce: Reason(who, why, datetime.fromtimestamp(ms / 1000, UTC)) for nonce, who, why, ms in rows}
 
-    def _rows_before(self, table: str, partition: PartitionId, position: Position) -> int:
+    def _rows_before(
+        self, table: str, partition: PartitionId, position: Position, decisions: Sequence[Decision]
+    ) -> int:
         ((number,),) = self.http.rows(
-            f"SELECT uniqExact(offset, event_index) FROM {table} WHERE {_OF_PARTITION} AND offset < {{next:UInt64}}",
-            parameters={**_parameters(partition), "next": position.next_offset},
+            f"SELECT uniqExact(offset, event_index) FROM {table} WHERE {_OF_PARTITION} AND offset < {{next:UInt64}} "
+            f"AND {NOT_LEFT_OUT}",
+            parameters={
+                **_parameters(partition),
+                "next": position.next_offset,
+                "left_out": [(one.first_offset, one.next_offset) for one in decisions],
+            },
             settings=READ_SETTINGS,
         )
         return int(number)

@@ -299,16 +299,17 @@ class MemoryLedger(MemoryDedup):
         usage = [part.usage for part in self.parts if part.partition == partition]
         events = sum(_sum(rows, "requests") + _sum(rows, "fallbacks") for rows in usage)
         fact_tables = ("usage_facts", "usage_estimates", "usage_adjustments")
-        facts = sum(self._rows_before(table, partition, position.next_offset) for table in fact_tables)
-        quarantined = self._rows_before("quarantine", partition, position.next_offset)
         decisions = tuple(
             one for one in self.decisions(partition.topic, partition.partition) if one.partition == partition
         )
+        left_out = {offset for one in decisions for offset in range(one.first_offset, one.next_offset)}
+        facts = sum(self._rows_before(table, partition, position.next_offset, left_out) for table in fact_tables)
+        quarantined = self._rows_before("quarantine", partition, position.next_offset, left_out)
         return Tally(partition, position, events, facts, quarantined, decisions)
 
-    def _rows_before(self, table: str, partition: PartitionId, offset: int) -> int:
+    def _rows_before(self, table: str, partition: PartitionId, offset: int, left_out: set[int]) -> int:
         rows = [row for row in self.side_tables.get(table, []) if _of(row) == partition and row["offset"] < offset]
-        return len({(row["offset"], row["event_index"]) for row in rows})
+        return len({(row["offset"], row["event_index"]) for row in rows if row["offset"] not in left_out})
 
     def _markers_of(self, topic: str, partition: int) -> Iterator[dict[str, Any]]:
         markers = (row for part in self.parts for row in part.markers)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 from fleetmeter_doubles import APPEND_TIME_MS, Fault, MemoryLedger, SampleLog, Turn, TurnCancel
+from fleetmeter_jobs.audit.chain import check_chain
+from fleetmeter_jobs.audit.shared_facts import rows_left
+from fleetmeter_jobs.audit.strays import check_strays
 from fleetmeter_jobs.ledger import (
     Backoff,
     ClickHouseStore,
@@ -19,6 +23,7 @@ from fleetmeter_jobs.ledger import (
     commit,
     ensure_position,
 )
+from fleetmeter_jobs.ledger.context import CommitObserver, HookPoint
 from fleetmeter_jobs.ledger.decisions import (
     NEW_EPOCH,
     SKIP,
@@ -31,7 +36,9 @@ from fleetmeter_jobs.ledger.decisions import (
     plan_skip,
 )
 from fleetmeter_jobs.ledger.errors import BooksError, DecisionError
+from fleetmeter_jobs.ledger.side_rows import Fact, Rejection, fact_rows, quarantine_rows
 from fleetmeter_jobs.ledger.store import Decision
+from fleetmeter_jobs.reconcile import LogEnds, describe, reconcile
 
 Store = MemoryLedger | ClickHouseStore
 OLD = PartitionId("fleetmeter.usage", 2, 0)
@@ -257,3 +264,57 @@ def test_a_worker_skips_nothing() -> None:
     short = replace(flush, counts=replace(flush.counts, records=1, skipped_offsets=1))
     with pytest.raises(BooksError, match="only an operator's decision"):
         commit(store, short, new_context())
+
+
+@pytest.mark.clickhouse
+def test_a_decision_that_is_made_while_an_audit_reads_is_for_the_next_one(clickhouse_store: ClickHouseStore) -> None:
+    position = opened(clickhouse_store)
+    made: list[object] = []
+
+    class Auditing(ClickHouseStore):
+        def decisions(self, topic: str, partition: int) -> list[Decision]:
+            if not made:
+                made.append(skip(clickhouse_store, position, 60))
+            return super().decisions(topic, partition)
+
+    store = Auditing(clickhouse_store.http)
+    (tally,) = store.tallies()
+    assert (tally.position.totals.skipped_offsets, tally.decisions) == (0, ())
+    (tally,) = store.tallies()
+    assert [one.skipped_offsets for one in tally.decisions] == [tally.position.totals.skipped_offsets] == [53]
+
+
+def test_what_was_written_beside_a_commit_that_lost_to_a_skip_is_not_taken_for_counted_twice(store: Store) -> None:
+    position = opened(store)
+    outcome = {
+        "specversion": "1.0",
+        "type": "fleetmeter.outcome.v1",
+        "source": "desk",
+        "id": "1",
+        "subject": "acme",
+        "time": "2026-03-01T00:00:00Z",
+        "data": {"name": "ticket_resolved", "quantity": 1},
+    }
+    beside = (
+        *fact_rows(OLD, [Fact(10, 0, json.dumps(outcome).encode())], label_keys=()),
+        *quarantine_rows(OLD, [Rejection(11, 0, APPEND_TIME_MS, 4, "", b"?")], payload_limit_bytes=9),
+    )
+
+    class Operator(CommitObserver):
+        def at(self, point: HookPoint, label: str) -> None:
+            if point == "before_insert":
+                skip(store, position, 60)
+
+    lost = commit(
+        store, replace(LOG.flush(position, 27, "late"), side_rows=beside), replace(new_context(), observer=Operator())
+    )
+    assert isinstance(lost, Lost)
+    (tally,) = store.tallies()
+    assert (tally.facts, tally.quarantined) == (0, 0)
+    assert describe(reconcile(store, lambda: {(OLD.topic, OLD.partition): LogEnds(0, 107)})) == []
+    if isinstance(store, ClickHouseStore):
+        (found,) = check_strays(store.http).findings
+        assert "1 rows of usage_facts are of offsets that were left out" in found.sentence
+        assert "fleetmeter.usage-2/0 at offset 10" in found.sentence
+        assert rows_left(store.http, tally) == 0
+        assert check_chain(store.http).findings == ()
