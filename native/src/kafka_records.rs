@@ -24,13 +24,18 @@ pub struct Damaged {
 /// No record is shorter: six one-byte numbers and the attributes.
 const LEAST_RECORD_BYTES: usize = 7;
 
+/// The records of one batch may have so many headers together. One of two bytes takes a hundred times as much memory once
+/// it is read; and a producer's request of 8 MiB can't hold more, unless it is compressed.
+const MOST_HEADERS: usize = 4 * 1024 * 1024;
+
 /// Reads `count` records, which must be all of `bytes`.
 pub fn read(bytes: &[u8], count: usize) -> Result<Vec<Record<'_>>, Damaged> {
     // The count is the batch's word; room is made only for what its bytes can hold.
     let mut records = Vec::with_capacity(count.min(bytes.len() / LEAST_RECORD_BYTES));
     let mut rest = Rest { bytes };
+    let mut room = MOST_HEADERS;
     for record in 0..count {
-        records.push(rest.record().map_err(|what| Damaged { record, what })?);
+        records.push(rest.record(&mut room).map_err(|what| Damaged { record, what })?);
     }
     if rest.bytes.is_empty() {
         Ok(records)
@@ -45,7 +50,7 @@ struct Rest<'r> {
 }
 
 impl<'r> Rest<'r> {
-    fn record(&mut self) -> Result<Record<'r>, &'static str> {
+    fn record(&mut self, room: &mut usize) -> Result<Record<'r>, &'static str> {
         let length = usize::try_from(self.number()?).map_err(|_| "its length is negative")?;
         let mut inner = Rest { bytes: self.take(length).ok_or("it ends behind its batch")? };
         inner.take(1).ok_or(CUT_OFF)?; // attributes: unused in this format
@@ -53,12 +58,14 @@ impl<'r> Rest<'r> {
         inner.number()?; // offset delta
         inner.sized()?; // key
         let value = inner.sized()?;
-        let headers = inner.headers()?;
+        let headers = inner.headers(room)?;
         if inner.bytes.is_empty() { Ok(Record { value, headers }) } else { Err("it is longer than its parts") }
     }
 
-    fn headers(&mut self) -> Result<Vec<Header<'r>>, &'static str> {
+    /// Headers, taken off the `room` for those of the whole batch.
+    fn headers(&mut self, room: &mut usize) -> Result<Vec<Header<'r>>, &'static str> {
         let count = usize::try_from(self.number()?).map_err(|_| "its number of headers is negative")?;
+        *room = room.checked_sub(count).ok_or("with it the batch has more than 4,194,304 headers")?;
         let mut headers = Vec::new();
         for _ in 0..count {
             let key = self.sized()?.ok_or("a header has no key")?;

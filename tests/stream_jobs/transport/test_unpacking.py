@@ -14,7 +14,7 @@ import cramjam
 import pytest
 from aiokafka.codec import gzip_encode, lz4_encode, snappy_encode, zstd_encode
 from aiokafka.record.default_records import DefaultRecordBatch
-from aiokafka.record.util import calc_crc32c
+from aiokafka.record.util import calc_crc32c, encode_varint
 from fleetmeter_jobs.errors import DamagedBatchError
 from fleetmeter_jobs.transport.lean_records import LeanRecords
 from fleetmeter_jobs.transport.unpacking import UNDECODABLE, UnpackedTooLargeError, unpack
@@ -169,4 +169,16 @@ def test_damage_is_an_error_or_does_no_harm(writer: str, at: int, byte: int, lim
 def test_more_records_than_there_is_room_for_are_refused_before_they_are_unpacked(batch: MakeBatch) -> None:
     bomb = pack(batch(7, [b"x"]), ZSTD, zstd_encode(b"not looked at"), records=1_048_577)
     with pytest.raises(DamagedBatchError, match="1,048,577 records, and a worker makes room for 1,048,576"):
+        next(LeanRecords(bomb, None, 7))
+
+
+def test_more_headers_than_there_is_room_for_are_refused_before_they_are_read(batch: MakeBatch) -> None:
+    """One of two bytes takes a hundred times as much memory once it is read."""
+    record = bytearray(b"\0\0\0\1\1")  # neither key nor value
+    encode_varint(count := 4_194_305, record.append)
+    record += b"\0\1" * count
+    whole = bytearray()
+    encode_varint(len(record), whole.append)
+    bomb = pack(batch(7, [b"x"]), ZSTD, zstd_encode(bytes(whole + record)))
+    with pytest.raises(DamagedBatchError, match=r"more than 4,194,304 headers.*--to 8 --reason"):
         next(LeanRecords(bomb, None, 7))
