@@ -66,7 +66,8 @@ class TableDurability:
     def lacking(self) -> list[str]:
         """The settings that would have to be on, and are not."""
         wanted = [*FSYNC_SETTINGS, *([FETCH_SETTING] if self.engine.startswith("Replicated") else [])]
-        return [name for name in wanted if not self.settings.get(name)]
+        # 1 is on; a larger number spares merges of fewer rows, and parts of fewer bytes.
+        return [name for name in wanted if self.settings.get(name) != 1]
 
 
 def read_durability(client: SqlClient, database: str) -> list[TableDurability]:
@@ -117,4 +118,6 @@ def _own(engine_full: str, names: list[str]) -> dict[str, int]:
     """The settings that stand in a table's definition."""
     _, _, settings = engine_full.partition(" SETTINGS ")
     given = dict(part.split(" = ", 1) for part in settings.split(", ") if " = " in part)
-    return {name: int(given[name]) for name in names if name in given}
+    # As whoever set them wrote them: 1, '1' or true.
+    plain = {name: value.strip("'") for name, value in given.items()}
+    return {name: int({"true": "1", "false": "0"}.get(plain[name], plain[name])) for name in names if name in plain}

@@ -58,3 +58,19 @@ def test_a_setting_that_somebody_took_away_is_named(clickhouse_client: Client, d
     assert not any(lacking.values())
     assert set_durability(clickhouse_client, database, TableOptions()) == ["quarantine"]
     assert not any(found.lacking for found in read_durability(clickhouse_client, database))
+
+
+@pytest.mark.parametrize("value", ["true", "'1'", "1"])
+def test_a_setting_is_read_however_somebody_wrote_it(clickhouse_client: Client, database: str, value: str) -> None:
+    migrate(clickhouse_client, database)
+    clickhouse_client.command(f"ALTER TABLE quarantine MODIFY SETTING fsync_after_insert = {value}")
+    assert not any(found.lacking for found in read_durability(clickhouse_client, database))
+
+
+def test_merges_of_few_rows_have_to_wait_too(clickhouse_client: Client, database: str) -> None:
+    migrate(clickhouse_client, database)
+    clickhouse_client.command("ALTER TABLE ledger MODIFY SETTING min_rows_to_fsync_after_merge = 1000000")
+    lacking = {found.table: found.lacking for found in read_durability(clickhouse_client, database)}
+    assert lacking["ledger"] == ["min_rows_to_fsync_after_merge"]
+    assert set_durability(clickhouse_client, database, TableOptions()) == ["ledger"]
+    assert not any(found.lacking for found in read_durability(clickhouse_client, database))
