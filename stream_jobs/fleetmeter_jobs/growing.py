@@ -67,7 +67,7 @@ class Grower:
             if partitions != last.new_partitions:
                 raise GrowthRefusedError(
                     f"topic {topic.name} is growing to {last.new_partitions} partitions already; finish that first, "
-                    f"with --partitions {last.new_partitions}"
+                    f"with --partitions {last.new_partitions}, whatever partitions were added meanwhile"
                 )
             return last
         old = self._countable(topic, topology)
@@ -127,7 +127,7 @@ class Grower:
         if not known or known != list(range(len(known))):
             raise GrowthRefusedError(
                 f"the ledger knows the partitions {known or 'none'} of topic {topic.name}. Start a worker first: it "
-                "makes known what is there. A topic that was never counted may be altered freely"
+                "makes known what is there. A topic that has no records yet may be altered freely"
             )
         for number in known:
             partition, position = self._position(topic, number)
@@ -170,6 +170,11 @@ class Grower:
             return
         self._expect_nothing_counted(topic, growth)
         bounds = self.kafka.log_bounds()
+        if missing := sorted(set(range(growth.new_partitions)) - set(bounds)):
+            raise GrowthRefusedError(
+                f"partitions {', '.join(map(str, missing))} of topic {topic.name} are gone: it was deleted and made "
+                "again meanwhile. Run the command again, which makes them"
+            )
         nonce = f"{growth.name}.{SETTLED}.{secrets.token_hex(8)}"
         ends = tuple(bounds[number][1] for number in range(growth.new_partitions))
         self._write(topic, growth, SETTLED, at_ms=self.context.now_ms(), nonce=nonce, ends=ends)

@@ -9,12 +9,17 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
-from fleetmeter_jobs.errors import KafkaUnavailableError, TopicMissingError, TopicRefusedError
+from fleetmeter_jobs.errors import (
+    KafkaUnavailableError,
+    PartitionGrowingError,
+    TopicMissingError,
+    TopicRefusedError,
+)
 from fleetmeter_jobs.kafka_access import KafkaAccess
 from fleetmeter_jobs.kafka_connection import ConnectionWatch
 
@@ -58,8 +63,15 @@ def describe_topic(access: KafkaAccess, name: str) -> KafkaTopic:
     )
 
 
+class TopicNow(NamedTuple):
+    """What tells whether a topic is still the one that was read."""
+
+    topic_id: str
+    partitions: int
+
+
 class TopicIdentity:
-    """The topic's id, over connections that stay open: a millisecond, so that it can be asked before every commit.
+    """What topic there is, over connections that stay open: a millisecond, so that it can be asked before every commit.
 
     Whatever keeps a connection from being made again, a changed password too, is waited for; `describe_topic` tells
     why. A client that gets no answer is exchanged: librdkafka may forget all brokers while a cluster starts again, and
@@ -72,12 +84,13 @@ class TopicIdentity:
         self._exchanging = threading.Lock()
         self._admin = connect(self._options)
 
-    def now(self) -> str:
+    def now(self) -> TopicNow:
         """Thread-safe. Raises TopicMissingError, TopicRefusedError (not allowed), KafkaUnavailableError."""
         admin = self._admin
         try:
             asked = admin.describe_topics(TopicCollection([self._name]), request_timeout=_TIMEOUT_S)
-            return str(asked[self._name].result().topic_id)
+            found: Any = asked[self._name].result()
+            return TopicNow(str(found.topic_id), len(found.partitions))
         except KafkaException as error:
             _raise_for_topic(self._bootstrap, self._name, error)
             if error.args[0].code() < 0:  # librdkafka's own; a broker's answer proves the connection
@@ -124,6 +137,31 @@ def countable_topic(access: KafkaAccess, name: str) -> KafkaTopic:
 def countable_topic_id(access: KafkaAccess, name: str) -> str:
     """The id of a topic that may be counted; raises as `describe_topic` and `refuse_unfit`."""
     return countable_topic(access, name).topic_id
+
+
+class SeenTopic:
+    """The topic as one partition's worker saw it when it began to count, and whether it is the same now."""
+
+    def __init__(self, describe: Callable[[], KafkaTopic], now: Callable[[], TopicNow]) -> None:
+        self._describe, self._now = describe, now
+        self._partitions = 0
+
+    def topic_id(self) -> str:
+        """Look at it, and remember what was seen. Raises as `countable_topic`."""
+        topic = self._describe()
+        self._partitions = topic.partitions
+        return topic.topic_id
+
+    def topic_id_now(self) -> str:
+        """Before a commit. Raises PartitionGrowingError where partitions were added since: sources may have moved by
+        then, and what was read have been counted in another partition; and as `TopicIdentity.now`."""
+        now = self._now()
+        if now.partitions > self._partitions:
+            raise PartitionGrowingError(
+                f"the topic had {self._partitions} partitions when counting began, and has {now.partitions} now; what "
+                "was read since the last commit is read again when it is clear what may be counted"
+            )
+        return now.topic_id
 
 
 def _raise_for_topic(bootstrap: str, name: str, error: KafkaException) -> None:

@@ -57,7 +57,8 @@ class PartitionLedger:
         new_event: Callable[[], threading.Event] = threading.Event,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
-        """`topic_id` gives the id of a topic that was found fit for counting; `topic_id_now` only the id, quickly.
+        """`topic_id` gives the id of a topic that was found fit for counting; `topic_id_now` only the id, quickly, and
+        raises where the topic is no longer what it was then (see `kafka_topic.SeenTopic`).
         `new_event` makes what waits until it is time to try again, and `now_ms` is this machine's clock."""
         self.partition = PartitionId(topic, partition)
         """The log that is counted; `open` finds out in which epoch."""
@@ -166,7 +167,8 @@ class PartitionLedger:
     def commit(self, previous: Position, pending: Pending, flush: Any, topic_id: str) -> Committed | Lost:
         """Commit one flush with its side rows, if it was read from the topic with this id.
 
-        Raises TopicReplacedError if there is another one now, and what `ledger.commit` raises.
+        Raises TopicReplacedError if there is another one now, PartitionGrowingError if it has more partitions now, and
+        what `ledger.commit` raises.
         """
         try:
             self._expect_topic(topic_id)

@@ -54,8 +54,9 @@ class Pending:
     leader_epoch: int = -1
     crc: int = 0
     append_time_ms: int = 0
+    """Of the last batch of which it is known; 0 if of none."""
     earliest_append_ms: int | None = None
-    """Of all records; `append_time_ms` is that of the last batch."""
+    """Of all records."""
     rejections: list[Rejection] = field(default_factory=list)
     facts: list[Fact] = field(default_factory=list)
     side_bytes: int = 0
@@ -87,7 +88,7 @@ class Pending:
             self.aborted += batch.aborted
             self.next_offset = batch.next_offset
             self.leader_epoch, self.crc = batch.leader_epoch, batch.crc
-            self.append_time_ms = batch.append_time_ms
+            self.append_time_ms = batch.append_time_ms or self.append_time_ms
 
     def resolve(self, core: Core, known: bytes) -> None:
         """The lookups that were taken are answered: held events are counted, as new or as `known` (fingerprints).

@@ -212,11 +212,15 @@ class Processor:
 
     async def _begin(self) -> None:
         self._doubt = ""
-        if self._admit is not None:
-            await self._admit()
+        # First: partitions that are added after this look are noticed before a commit.
         topic_id = await self._threads.store(self._ledger.topic_id)
+        beyond_section = self._admit is None or await self._admit(self._tp.partition)
         log_start, _ = await self._kafka.log_bounds(self._tp)
         position = await self._threads.store(self._ledger.open, log_start, topic_id)
+        if self._ledger.section_end is None and not beyond_section:
+            raise PartitionGrowingError(
+                f"{self.partition} waits: its section is counted, and it may not go on by itself"
+            )
         await self._counted_log.begin(self.partition, position, topic_id)
         self._status.entered(State.STARTING)
         if self._memory is None or self._position != position:

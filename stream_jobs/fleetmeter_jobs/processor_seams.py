@@ -58,8 +58,9 @@ class Ledger(Protocol):
     def abandon(self) -> None: ...
 
 
-Admit = Callable[[], Awaitable[None]]
-"""Raises if the topic's partitions are not those that the ledger knows; see `registration`."""
+Admit = Callable[[int], Awaitable[bool]]
+"""Whether a partition may count all that its log holds, or a growth's section alone. Raises if the topic's partitions
+are not those that the ledger knows; see `registration`."""
 
 
 class Observer:

@@ -30,7 +30,8 @@ class RecordBatch:
     next_offset: int
     """Offset after the last one."""
     append_time_ms: int
-    """The broker's append time (UTC, epoch milliseconds), the same for every record of the batch."""
+    """The broker's append time (UTC, epoch milliseconds), the same for every record of the batch; 0 if it is not known,
+    of an aborted batch from when the topic had CreateTime."""
     leader_epoch: int
     """Leader epoch in the batch header: which leader's log this is."""
     crc: int

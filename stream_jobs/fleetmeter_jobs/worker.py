@@ -22,7 +22,7 @@ from fleetmeter_jobs.app import build_app, count_with
 from fleetmeter_jobs.clickhouse_access import clickhouse_store
 from fleetmeter_jobs.counting_core import new_core
 from fleetmeter_jobs.errors import JobError, KafkaAccessError
-from fleetmeter_jobs.kafka_topic import TopicIdentity, countable_topic, countable_topic_id
+from fleetmeter_jobs.kafka_topic import SeenTopic, TopicIdentity, countable_topic
 from fleetmeter_jobs.ledger.canary import prove_store
 from fleetmeter_jobs.ledger.clickhouse_scratch import clickhouse_scratch
 from fleetmeter_jobs.ledger.context import CommitContext
@@ -34,7 +34,7 @@ from fleetmeter_jobs.partitions import Partitions
 from fleetmeter_jobs.processor import Processor
 from fleetmeter_jobs.processor_seams import Limits
 from fleetmeter_jobs.ready_file import write_ready_file
-from fleetmeter_jobs.registration import Registration
+from fleetmeter_jobs.registration import Admission, Registration
 from fleetmeter_jobs.settings import Settings
 from fleetmeter_jobs.threads import Threads
 from fleetmeter_jobs.web import Health, WebPort
@@ -210,15 +210,20 @@ class Worker:
         now_ms = time.time_ns() // 1_000_000
         self._partitions.look_again("the topic is about to grow", where=lambda one: makes_room(topology, one, now_ms))
 
-    async def _admit(self) -> None:
-        """Raise PartitionsAddedError if the topic has partitions that the ledger does not know of; the first time,
-        make them known."""
+    async def _admit(self, partition: int) -> bool:
+        """Whether the partition may count all that its log holds; if not, it may count its section of a growth. The
+        first time, make the topic's partitions known.
+
+        Raises PartitionsAddedError if the topic has partitions that the ledger does not know of.
+        """
         settings, threads = self.settings, self._threads
         topic = await threads.store(countable_topic, settings.kafka_access, settings.topic)
         registration = Registration(self._store, CommitContext(ghosts=settings.ghosts))
-        if await threads.store(registration.needed, topic):
+        admission = await threads.store(registration.admission, topic, partition)
+        if admission is Admission.REGISTER:
             starts = await self._app.batch_consumer.log_starts(topic.name, range(topic.partitions))
             await threads.store(registration.register, topic, starts)
+        return admission is not Admission.SECTION
 
     async def _until_drained(self) -> None:
         began_ms = None
@@ -255,14 +260,15 @@ class Worker:
 
     def _new_processor(self, partition: int) -> Processor:
         settings, metrics = self.settings, PartitionMetrics(self._metrics, partition)
+        topic = SeenTopic(lambda: countable_topic(settings.kafka_access, settings.topic), self._topic.now)
         ledger = PartitionLedger(
             self._store,
             settings.topic,
             partition,
             settings,
-            lambda: countable_topic_id(settings.kafka_access, settings.topic),
+            topic.topic_id,
             metrics,
-            topic_id_now=self._topic.now,
+            topic_id_now=topic.topic_id_now,
         )
         limits = Limits(
             flush_interval_s=settings.flush_interval_s,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from random import Random
+from zlib import crc32
 
 import pytest
-from fleetmeter_doubles.growth_world import SETTLE_S, TOPIC, GrowthWorld
+from fleetmeter_doubles.growth_world import SETTLE_S, SOURCES, TOPIC, GrowthWorld, Session
 from fleetmeter_doubles.turns import Turn
+from fleetmeter_jobs.errors import PartitionsAddedError
 from fleetmeter_jobs.growing import GrowthRefusedError
 from fleetmeter_jobs.ledger import growth_section
 from fleetmeter_jobs.ledger.context import CommitContext
@@ -22,7 +24,7 @@ from fleetmeter_jobs.ledger.growth import (
     stage_of,
 )
 from fleetmeter_jobs.ledger.growth_moves import Copy, Move, counted_copies, read_moves
-from fleetmeter_jobs.registration import Registration
+from fleetmeter_jobs.registration import Admission, Registration
 
 
 @pytest.fixture
@@ -176,10 +178,65 @@ def test_a_worker_that_does_not_know_of_growing_is_found_out(
 def test_partitions_are_registered_with_the_topic_and_others_refused() -> None:
     world = GrowthWorld(3, Random(1))
     registration = Registration(world.store, CommitContext())
-    assert registration.needed(world.kafka.describe())
+    assert registration.admission(world.kafka.describe(), 0) is Admission.REGISTER
     registration.register(world.kafka.describe(), {0: 5, 1: 0, 2: 7})
-    assert not registration.needed(world.kafka.describe())
+    assert registration.admission(world.kafka.describe(), 0) is Admission.ALL
     assert [world.store.epochs(TOPIC, number)[-1][1].next_offset for number in range(3)] == [5, 0, 7]
+
+
+def test_partitions_that_were_added_since_are_noticed_before_a_commit(world: GrowthWorld) -> None:
+    before, behind = 1, 0
+    source = next(one for one in SOURCES if crc32(one.encode()) % 2 == before and crc32(one.encode()) % 3 == behind)
+    sessions = {number: Session(world, number) for number in (before, behind)}
+    assert all(session.begin() for session in sessions.values())
+    world.send_to(before, source)
+    assert sessions[before].work(10)
+    world.kafka.add_partitions(3)
+    world.send_to(behind, source, again=True)
+    assert not sessions[behind].work(10), "a copy was counted where nobody could know of the first"
+    assert not sessions[behind].begin()
+    world.grower().grow(world.grower().find(3, SETTLE_S))
+    world.finish()
+    world.check()
+
+
+def test_partitions_that_others_add_during_a_growth_do_not_keep_it_from_its_end(world: GrowthWorld) -> None:
+    command = Turn(lambda: world.grower().grow(world.grower().find(3, SETTLE_S)))
+    while command.step() != "after partitions":
+        pass
+    command.crash()
+    world.send()
+    world.kafka.add_partitions(5)
+    registration = Registration(world.store, CommitContext())
+    assert registration.admission(world.kafka.describe(), 2) is Admission.SECTION
+    with pytest.raises(PartitionsAddedError, match=r"--partitions 3 --yes`, and then .* --partitions 5 --yes`"):
+        registration.admission(world.kafka.describe(), 4)
+    with pytest.raises(GrowthRefusedError, match="finish that first, with --partitions 3, whatever"):
+        world.grower().find(5, SETTLE_S)
+
+    world.grower().grow(world.grower().find(3, SETTLE_S))
+    sessions = [Session(world, number) for number in range(5)]
+    for session in sessions[:3]:
+        while session.begin() and session.work(1000):
+            pass
+    growth = read_topology(world.store, TOPIC).last
+    assert growth is not None
+    assert growth.over, "the growth has not ended"
+    assert not any(session.begin() for session in sessions), "something is counted beyond the sections"
+    with pytest.raises(PartitionsAddedError, match="until somebody runs `fleetmeter topic grow -s topic=usage --part"):
+        registration.admission(world.kafka.describe(), 0)
+    world.grower().grow(world.grower().find(5, SETTLE_S))
+    world.finish()
+    world.check()
+
+
+def test_a_topic_that_has_lost_partitions_meanwhile_is_not_settled(world: GrowthWorld) -> None:
+    command = Turn(lambda: world.grower().grow(world.grower().find(4, SETTLE_S)))
+    while command.step() != "wait":
+        pass
+    del world.kafka.logs[2:]
+    with pytest.raises(GrowthRefusedError, match="partitions 2, 3 of topic usage are gone"):
+        finish(command)
 
 
 def test_an_audit_finds_where_sources_moved(world: GrowthWorld) -> None:

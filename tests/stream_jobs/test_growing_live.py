@@ -77,12 +77,18 @@ def run(pipeline: Pipeline, *arguments: str) -> dict[str, Any]:
     return dict(ended.json)
 
 
-def grow(*more: str) -> tuple[str, ...]:
-    return "topic", "grow", "--partitions", "4", "--settle-s", str(SETTLE_S), *more
+def grow(*more: str, partitions: int = 4) -> tuple[str, ...]:
+    return "topic", "grow", "--partitions", str(partitions), "--settle-s", str(SETTLE_S), *more
 
 
 def steps(pipeline: Pipeline, step: str) -> int:
     return int(pipeline.rows(f"SELECT count() FROM partition_growth FINAL WHERE step = '{step}'")[0][0])
+
+
+def add_partitions(pipeline: Pipeline, total: int) -> None:
+    """With Kafka's own tools."""
+    admin = AdminClient({"bootstrap.servers": pipeline.kafka.bootstrap})
+    admin.create_partitions([NewPartitions(pipeline.topic, total)])[pipeline.topic].result(30)
 
 
 def waits(worker: WorkerProcess) -> bool:
@@ -147,8 +153,7 @@ def test_partitions_that_somebody_adds_by_hand_stop_counting_until_the_command_i
     eventually(lambda: worker.ready(2), "it counts")
     with MovingLoad(pipeline) as load:
         eventually(lambda: pipeline.requests() > 100, "events flow")
-        admin = AdminClient({"bootstrap.servers": pipeline.kafka.bootstrap})
-        admin.create_partitions([NewPartitions(pipeline.topic, 4)])[pipeline.topic].result(30)
+        add_partitions(pipeline, 4)
         eventually(lambda: len(worker.health()["partitions"]) == 4, "it has them")
         eventually(
             lambda: {one["state"] for one in worker.health()["partitions"].values()} == {"stopped"}, "it counts none"
@@ -161,3 +166,25 @@ def test_partitions_that_somebody_adds_by_hand_stop_counting_until_the_command_i
     eventually(lambda: _drained(pipeline), "all is read")
     assert copies_elsewhere(pipeline, 4) > 20, "sources did not move, so that nothing was tried"
     pipeline.check()
+
+
+def test_partitions_that_somebody_adds_by_hand_during_a_growth_don_t_keep_it_from_its_end(pipeline: Pipeline) -> None:
+    worker = start_worker(pipeline, "a")
+    eventually(lambda: worker.ready(2), "it counts")
+    with MovingLoad(pipeline) as load:
+        eventually(lambda: pipeline.requests() > 100, "events flow")
+        begun = command(pipeline, *grow("--yes", partitions=3), program=DYING)
+        assert begun.wait(DEADLINE_S) == -signal.SIGKILL, begun.communicate()
+        add_partitions(pipeline, 5)
+        eventually(lambda: len(worker.health()["partitions"]) == 5, "it has them")
+        assert run(pipeline, *grow("--yes", partitions=3))["over"] is True
+        eventually(
+            lambda: {one["state"] for one in worker.health()["partitions"].values()} == {"stopped"}, "it counts none"
+        )
+        assert run(pipeline, *grow("--yes", partitions=5))["over"] is True
+        eventually(lambda: worker.ready(5), "all five are counted")
+    load.resend_all()
+    eventually(lambda: _drained(pipeline), "all is read")
+    assert copies_elsewhere(pipeline, 5) > 20, "sources did not move, so that nothing was tried"
+    pipeline.check()
+    assert run(pipeline, "audit")["ok"] is True

@@ -74,17 +74,18 @@ def test_a_recreated_topic_has_another_id(kafka: RunningKafka, topic_name: str) 
     topic = NewTopic(topic_name, 1, 1, config={"message.timestamp.type": "LogAppendTime"})
     admin.create_topics([topic])[topic_name].result(30)
     first = _once_known(countable_topic_id, kafka, topic_name)
-    assert identity.now() == first
+    assert identity.now() == (first, 1)
 
     admin.delete_topics([topic_name])[topic_name].result(30)
     with pytest.raises(TopicMissingError):
         _until_raised(identity.now)
     admin.create_topics([topic])[topic_name].result(30)
     second = _once_known(countable_topic_id, kafka, topic_name)
-    assert identity.now() == second != first
+    assert identity.now() == (second, 1)
+    assert second != first
 
 
-def _until_raised(ask: Callable[[], str]) -> None:
+def _until_raised(ask: Callable[[], object]) -> None:
     give_up = time.monotonic() + 30
     while time.monotonic() < give_up:
         ask()
@@ -116,7 +117,7 @@ class _Admin:
     def describe_topics(self, *_args: Any, **_options: Any) -> dict[str, Future[Any]]:
         future: Future[Any] = Future()
         if isinstance(self._answer, str):
-            future.set_result(SimpleNamespace(topic_id=self._answer))
+            future.set_result(SimpleNamespace(topic_id=self._answer, partitions=[0, 1]))
         else:
             future.set_exception(KafkaException(KafkaError(self._answer)))
         return {"usage": future}
@@ -128,7 +129,7 @@ def test_a_client_that_never_connects_again_is_exchanged() -> None:
     for _ in range(2):
         with pytest.raises(KafkaUnavailableError):
             identity.now()
-    assert [identity.now(), identity.now()] == ["an id", "an id"]
+    assert [identity.now(), identity.now()] == [("an id", 2), ("an id", 2)]
 
 
 @pytest.mark.parametrize(

@@ -119,6 +119,22 @@ async def test_what_stopped_it_keeps_being_said_until_it_is_mended(
     assert looks == 5
 
 
+async def test_what_is_admitted_for_a_section_alone_counts_nothing_without_one(world: PartitionWorld) -> None:
+    fill(world.log)
+    beyond = False
+
+    async def admit(_partition: int) -> bool:
+        return beyond
+
+    processor = world.processor(admit=admit)
+    processor.start()
+    await eventually(lambda: processor.status.state is State.WAITING)
+    assert "may not go on by itself" in str(processor.status.error)
+    assert world.committed() == 0
+    beyond = True
+    await eventually(lambda: world.committed() == 20)
+
+
 async def test_a_ledger_that_went_back_is_not_looked_at_again(
     world: PartitionWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:

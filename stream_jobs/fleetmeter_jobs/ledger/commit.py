@@ -43,9 +43,10 @@ class Commit:
     watermark_us: int
     topic_id: str
     leader_epoch: int
-    """Of the flush's last Kafka record batch, as are `crc` and `append_time_ms`."""
+    """Of the flush's last Kafka record batch, as is `crc`."""
     crc: int
     append_time_ms: int
+    """The newest of the flush's; 0 if none is known."""
     usage: pa.RecordBatch | None = None
     """Rollup rows as the native core flushes them."""
     facts: int = 0
@@ -63,13 +64,14 @@ class Commit:
     @property
     def tail(self) -> Tail:
         """What the ledger shall remember of the flush's end."""
+        before = self.previous.tail.table_partition
         return Tail(
             next_offset=self.next_offset,
             nonce=self.nonce,
             topic_id=self.topic_id,
             leader_epoch=self.leader_epoch,
             crc=self.crc,
-            table_partition=table_partition_of(self.append_time_ms),
+            table_partition=table_partition_of(self.append_time_ms) if self.append_time_ms else before,
         )
 
     def token(self, attempt: int) -> str:

@@ -144,7 +144,8 @@ def _batch(
     return RecordBatch(
         base_offset=base_offset,
         next_offset=header.next_offset,
-        append_time_ms=header.append_time_ms,
+        # A producer's clock may say anything, and what is of another month or year decides what is forgotten.
+        append_time_ms=header.append_time_ms if header.log_append_time else 0,
         leader_epoch=header.leader_epoch,
         crc=header.crc,
         values=values,

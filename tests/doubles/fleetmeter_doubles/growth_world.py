@@ -18,7 +18,7 @@ from zlib import crc32
 from fleetmeter_jobs.continuity import continue_from
 from fleetmeter_jobs.errors import PartitionGrowingError, PartitionsAddedError
 from fleetmeter_jobs.growing import Grower
-from fleetmeter_jobs.kafka_topic import KafkaTopic
+from fleetmeter_jobs.kafka_topic import KafkaTopic, SeenTopic, TopicNow
 from fleetmeter_jobs.ledger.commit import Lost
 from fleetmeter_jobs.ledger.context import CommitContext
 from fleetmeter_jobs.ledger.dedup.chunks import BlobStats
@@ -29,7 +29,7 @@ from fleetmeter_jobs.ledger.position import Counts, Position
 from fleetmeter_jobs.partition_ledger import PartitionLedger
 from fleetmeter_jobs.pending import Pending
 from fleetmeter_jobs.record_batch import RecordBatch
-from fleetmeter_jobs.registration import Registration
+from fleetmeter_jobs.registration import Admission, Registration
 from fleetmeter_jobs.settings import Settings
 
 from fleetmeter_doubles.memory_ledger import MemoryLedger
@@ -95,20 +95,26 @@ class Session:
         world = self.world
         self.known_partitions = len(world.kafka.logs)
         registration = Registration(world.store, CommitContext())
+        topic = SeenTopic(world.kafka.describe, lambda: TopicNow(TOPIC_ID, len(world.kafka.logs)))
         self.ledger = PartitionLedger(
             world.store,
             TOPIC,
             self.partition,
             _SETTINGS,
-            lambda: TOPIC_ID,
+            topic.topic_id,
+            topic_id_now=topic.topic_id_now,
             core=lambda _settings, _key: ToyCore(),
             native=lambda: TOY_NATIVE,
         )
+        topic_id = self.ledger.topic_id()
         try:
-            if registration.needed(world.kafka.describe()):
+            admission = registration.admission(world.kafka.describe(), self.partition)
+            if admission is Admission.REGISTER:
                 registration.register(world.kafka.describe(), dict.fromkeys(range(len(world.kafka.logs)), 0))
-            self.position = self.ledger.open(0, TOPIC_ID)
+            self.position = self.ledger.open(0, topic_id)
         except (PartitionGrowingError, PartitionsAddedError):
+            return False
+        if self.ledger.section_end is None and admission is Admission.SECTION:
             return False
         self.memory = self.ledger.restore(self.position)
         return True
@@ -122,7 +128,10 @@ class Session:
         if not batches:
             return True
         pending = Pending(here, self.position.watermark_us)
-        outcome = self.ledger.commit(self.position, pending, self._count(pending, batches), TOPIC_ID)
+        try:
+            outcome = self.ledger.commit(self.position, pending, self._count(pending, batches), TOPIC_ID)
+        except PartitionGrowingError:
+            return False
         if isinstance(outcome, Lost):
             return False
         self.position = outcome.position
@@ -164,7 +173,7 @@ class GrowthWorld:
         self.command: Turn | None = None
         self.refused: list[str] = []
         self.kafka.on_grown = self._on_grown
-        self._settles_at_ms: int | None = None
+        self._settling: list[tuple[int, int]] = []
         self._known = dict.fromkeys(SOURCES, partitions)
         self._events: defaultdict[str, list[bytes]] = defaultdict(list)
         self._sessions: dict[tuple[int, int], Session] = {}
@@ -183,6 +192,13 @@ class GrowthWorld:
         source = self.random.choice(SOURCES)
         if self._events[source]:
             self._send(source, self.random.choice(self._events[source][-3:]))
+
+    def send_to(self, partition: int, source: str, *, again: bool = False) -> None:
+        """A source sends something new, or its last event again, to this partition."""
+        if not again:
+            self._events[source].append(f"{source}/{len(self._events[source])}".encode())
+        self.sent.add(self._events[source][-1])
+        self.kafka.append(partition, self._events[source][-1])
 
     def learn(self) -> None:
         """A source learns how many partitions there are."""
@@ -270,12 +286,13 @@ class GrowthWorld:
     def _wait(self, seconds: float) -> None:
         Turn.pause("wait")
         self.now_ms += int(seconds * 1000)
-        if self._settles_at_ms is not None and self.now_ms >= self._settles_at_ms:
-            # What the time to settle means: by its end every producer knows.
-            self._known = dict.fromkeys(SOURCES, len(self.kafka.logs))
+        for at_ms, partitions in self._settling:
+            if self.now_ms >= at_ms:
+                # What the time to settle means: by its end every producer knows.
+                self._known = {source: max(known, partitions) for source, known in self._known.items()}
 
     def _on_grown(self) -> None:
-        self._settles_at_ms = self.now_ms + SETTLE_S * 1000
+        self._settling.append((self.now_ms + SETTLE_S * 1000, len(self.kafka.logs)))
 
     def _send(self, source: str, value: bytes) -> None:
         self.sent.add(value)

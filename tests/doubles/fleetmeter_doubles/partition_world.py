@@ -15,7 +15,7 @@ from faust.types import TP
 from fleetmeter_jobs.ledger.position import Counts, PartitionId
 from fleetmeter_jobs.partition_ledger import PartitionLedger
 from fleetmeter_jobs.processor import Processor
-from fleetmeter_jobs.processor_seams import Limits
+from fleetmeter_jobs.processor_seams import Admit, Limits
 from fleetmeter_jobs.settings import Settings
 from fleetmeter_jobs.threads import Threads
 
@@ -55,7 +55,9 @@ class PartitionWorld:
     processors: list[Processor] = field(default_factory=list)
     work: Callable[[Any], None] = lambda _values: None
 
-    def processor(self, limits: Limits = QUICK, log: ToyLog | None = None, **settings: Any) -> Processor:
+    def processor(
+        self, limits: Limits = QUICK, log: ToyLog | None = None, admit: Admit | None = None, **settings: Any
+    ) -> Processor:
         """A processor on the world's ledger, not started yet."""
 
         def new_core(_settings: Settings, _key: bytes) -> ToyCore:
@@ -75,7 +77,7 @@ class PartitionWorld:
             topic_id_now=log.topic_id_now,
             native=lambda: TOY_NATIVE,
         )
-        processor = Processor(ledger, log, limits, self.threads)
+        processor = Processor(ledger, log, limits, self.threads, admit=admit)
         log.deliver_to(processor.offer)
         self.processors.append(processor)
         return processor

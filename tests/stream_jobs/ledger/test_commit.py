@@ -120,6 +120,9 @@ def test_each_commit_goes_where_the_one_before_said() -> None:
         position = commit(store, flush, new_context()).position
     assert [part.table_partition for part in store.parts] == [0, 202603, 202602, 202603]
     assert position.tail.table_partition == 202604
+    flush = replace(LOG.flush(position, 50, "of aborted batches alone"), append_time_ms=0)
+    position = commit(store, flush, new_context()).position
+    assert position.tail.table_partition == 202604
 
 
 @pytest.mark.parametrize("fault", list(Fault))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 from aiokafka.consumer.fetcher import READ_COMMITTED, PartitionRecords
@@ -12,12 +13,14 @@ from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.record.util import calc_crc32c
 from aiokafka.structs import TopicPartition
 from fleetmeter_jobs.errors import DamagedBatchError, TopicRefusedError
+from fleetmeter_jobs.pending import Pending
 from fleetmeter_jobs.record_batch import RecordBatch
 from fleetmeter_jobs.transport.lean_records import LeanRecords
 from hypothesis import given
 from hypothesis import strategies as st
 
 MakeBatch = Callable[..., bytes]
+_NOTHING = SimpleNamespace(rejections=[], facts=[], max_event_time_us=0)
 
 
 def test_each_batch_keeps_its_place_in_the_log(batch: MakeBatch) -> None:
@@ -84,6 +87,17 @@ def test_a_position_inside_an_aborted_batch_counts_the_rest(batch: MakeBatch) ->
     assert list(LeanRecords(raw, [(5, 0)], 1)) == [
         RecordBatch(1, 3, 1_700_000_000_123, 7, struct.unpack_from(">I", raw, 17)[0], [], aborted=2)
     ]
+
+
+@pytest.mark.parametrize("clock_ms", [-1, 253_402_300_800_000], ids=["none", "the year 10000"])
+def test_a_producer_s_clock_in_an_aborted_batch_is_not_taken_for_the_broker_s(batch: MakeBatch, clock_ms: int) -> None:
+    """From when the topic had CreateTime. It would decide what is forgotten, and into which month a commit goes."""
+    aborted = batch(1, [b"x"], producer_id=5, transactional=True, log_append_time=False, append_time_ms=clock_ms)
+    pending = Pending(0, 0)
+    pending.ingest(
+        SimpleNamespace(ingest=lambda *_: _NOTHING), list(LeanRecords(batch(0, [b"a"]) + aborted, [(5, 1)], 0))
+    )
+    assert (pending.next_offset, pending.aborted, pending.append_time_ms) == (2, 1, 1_700_000_000_123)
 
 
 @given(
