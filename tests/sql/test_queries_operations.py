@@ -166,6 +166,16 @@ def test_quarantine_by_reason(insert: Insert, ask: Ask) -> None:
     )
     again = {"replayed_at": "2026-11-21 10:00:00", "version": 1795255200000, "field": "input_tokens", "sentence": "old"}
     insert("quarantine", [held(1, "negative", "2026-11-20 01:00:00", **again)])
+    # A log that was closed at offset 7 and went on: what a worker had judged beyond it has been judged again since.
+    spans = [(0, 0, 7), (1, 7, 20)]
+    insert(
+        "ledger",
+        [
+            marker(3, "2026-11-20 00:00:00", epoch=epoch, first_offset=first, next_offset=end)
+            for epoch, first, end in spans
+        ],
+    )
+    insert("quarantine", [held(7, "negative", "2026-11-20 03:00:00", partition=3, epoch=0, field="output_tokens")])
     rows = ask("quarantine_by_reason", **SPAN)
     assert [(row["reason"], row["field"], row["events"], row["replayed"]) for row in rows] == [
         ("negative", "input_tokens", 3, 1),

@@ -11,6 +11,7 @@ from typing import Final
 
 from fleetmeter_billing.clickhouse import READ_SETTINGS, BillingClient
 from fleetmeter_billing.periods.close_log import Close
+from fleetmeter_billing.periods.completeness import reach_of_facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ SELECT account_id, toUInt64(sum(cloud)), toUInt64(sum(local)) FROM (
     ) AS s ON e.account_id = s.account_id
     WHERE e.period_end > s.start AND e.period_end <= s.end
         AND arrayExists(p -> p.1 = e.topic AND p.2 = e.partition AND p.3 = e.epoch AND e.offset < p.4,
-            {positions:Array(Tuple(String, UInt32, UInt32, UInt64))})
+            {facts_below:Array(Tuple(String, UInt32, UInt32, UInt64))})
     GROUP BY e.account_id
 )
 GROUP BY account_id
@@ -49,9 +50,10 @@ GROUP BY account_id
 
 def answered(client: BillingClient, close: Close) -> dict[str, Answered]:
     """By account, for the period that was closed."""
+    facts_below = reach_of_facts(client, close.positions)
     rows = client.query(
         _SQL,
-        parameters={"close_id": close.close_id, "period": close.period, "positions": list(close.positions)},
+        parameters={"close_id": close.close_id, "period": close.period, "facts_below": facts_below},
         settings=READ_SETTINGS,
     ).result_rows
     return {account: Answered(int(cloud), int(local)) for account, cloud, local in rows}

@@ -29,7 +29,7 @@ from fleetmeter_billing.clickhouse import DELETE_SETTINGS, READ_SETTINGS, Billin
 from fleetmeter_billing.errors import BillingError
 from fleetmeter_billing.linear_log import Patience
 from fleetmeter_billing.periods.close_log import CLOSE_LOG, FROZEN_TABLES, Close, close_ids, winning_closes
-from fleetmeter_billing.periods.completeness import LogEnds, check_all_taken, check_complete, read_reach
+from fleetmeter_billing.periods.completeness import LogEnds, check_all_taken, check_complete, reach_of_facts, read_reach
 from fleetmeter_billing.periods.freeze import Freeze
 from fleetmeter_billing.periods.period import PeriodRule, first_day_of
 from fleetmeter_billing.periods.scope import Scope, scope_of
@@ -152,9 +152,8 @@ def _attempt(
     check_complete(reach, period, scope.ends, rules.lateness_s)
     world.step("complete")
     seq = len(closes) + 1
-    freeze = Freeze(
-        client, seq, close_id, period, tuple(close_ids(closes, scope.corrected)), scope.corrected, reach.positions
-    )
+    facts = reach_of_facts(client, reach.positions)
+    freeze = Freeze(client, seq, close_id, period, tuple(close_ids(closes, scope.corrected)), scope.corrected, facts)
     try:
         counts, checksums = _freeze(freeze, scope, world)
     except (BillingError, KeyboardInterrupt) as error:

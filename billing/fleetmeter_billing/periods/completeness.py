@@ -73,6 +73,25 @@ def read_reach(client: BillingClient, retired_topics: Collection[str] = ()) -> R
     return Reach(partitions, tuple((topic, partition, epoch, offset) for topic, partition, epoch, offset in positions))
 
 
+def reach_of_facts(client: BillingClient, positions: Collection[Position]) -> list[Position]:
+    """Below which offsets the facts of each log epoch are counted: its position; or that of the epochs that go on in
+    the same log where it was closed, as happens when a topic grows.
+
+    A worker that stood still meanwhile writes rows of facts under the epoch that it knows, over those of the worker
+    that counted the same records in the next one; its commit is lost, but the rows stay.
+    """
+    rows = client.query(
+        "SELECT topic, partition, epoch, first_offset, topic_id FROM ingest_positions", settings=READ_SETTINGS
+    ).result_rows
+    logs = {(topic, partition, epoch): (first, topic_id) for topic, partition, epoch, first, topic_id in rows}
+    ends: dict[tuple[str, int, int], int] = {}
+    for topic, partition, epoch, here in sorted(positions, reverse=True):
+        old, new = (topic, partition, epoch), (topic, partition, epoch + 1)
+        goes_on = new in ends and old in logs and logs.get(new) == (here, logs[old][1])
+        ends[old] = ends[new] if goes_on else here
+    return [(*log, end) for log, end in sorted(ends.items())]
+
+
 def check_complete(reach: Reach, period: str, ends: datetime, lateness_s: int) -> None:
     """Raises IncompleteError, which says what each partition lacks, unless all have passed `ends` by the lateness."""
     if not reach.partitions:

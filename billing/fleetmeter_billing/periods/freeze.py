@@ -50,7 +50,7 @@ _FROZEN: Final = "has({closed:Array(String)}, close_id) AND has({corrected:Array
 _KEY: Final = "{seq:UInt32}, {close_id:String}, usage_period, account_id, segment"
 _COUNTED: Final = (
     "arrayExists(p -> p.1 = topic AND p.2 = partition AND p.3 = epoch AND offset < p.4, "
-    "{positions:Array(Tuple(String, UInt32, UInt32, UInt64))})"
+    "{facts_below:Array(Tuple(String, UInt32, UInt32, UInt64))})"
 )
 _IDENTITIES: Final = {
     "billing_frozen_segments": ("usage_period", "account_id", "segment"),
@@ -75,7 +75,8 @@ class Freeze:
     """The close_ids that count."""
     corrected: tuple[str, ...]
     """Earlier periods that are compared again."""
-    positions: tuple[Position, ...]
+    facts_below: Sequence[Position]
+    """Facts and adjustments below are counted (see `completeness.reach_of_facts`)."""
 
     def segments(self, rows: Iterable[dict[str, Any]]) -> None:
         """Write the parts of accounts' periods: columns of billing_frozen_segments but seq and close_id."""
@@ -330,7 +331,7 @@ class Freeze:
             "period": self.period,
             "closed": list(self.closed),
             "corrected": list(self.corrected),
-            "positions": list(self.positions),
+            "facts_below": list(self.facts_below),
         }
         return {name: value for name, value in known.items() if f"{{{name}:" in statement}
 

@@ -18,5 +18,14 @@ FROM quarantine AS q FINAL
 WHERE q.append_time >= {from:DateTime('UTC')}
     AND q.append_time < {to:DateTime('UTC')}
     AND ({topic:String} = '' OR q.topic = {topic:String})
+    -- Where a log went on in another epoch, as when a topic grows, what lies behind is of rejections that the next has.
+    AND NOT arrayExists(
+        closed -> q.topic = closed.1 AND q.partition = closed.2 AND q.epoch = closed.3 AND q.offset >= closed.4,
+        (
+            SELECT groupArray((topic, partition, old.epoch, old.next_offset))
+            FROM ingest_positions AS old INNER JOIN ingest_positions AS new USING (topic, partition)
+            WHERE new.epoch = old.epoch + 1 AND new.first_offset = old.next_offset AND new.topic_id = old.topic_id
+        )
+    )
 GROUP BY q.reason, q.field
 ORDER BY events DESC, reason, field;

@@ -18,6 +18,17 @@ _COLUMNS: Final = (
 _KEYS: Final = (
     "(topic, partition, epoch, offset, event_index) IN {keys:Array(Tuple(String, UInt32, UInt32, UInt64, UInt32))}"
 )
+# Where a log went on in another epoch, as when a topic grows, a worker may have written rows under the old one for
+# records that were judged in the next: its commit was lost, and each refused event has a row there.
+_OF_TOPIC: Final = """topic = {topic:String} AND NOT arrayExists(
+    closed -> partition = closed.1 AND epoch = closed.2 AND offset >= closed.3,
+    (
+        SELECT groupArray((old.partition, old.epoch, old.next_offset))
+        FROM ingest_positions AS old INNER JOIN ingest_positions AS new USING (topic, partition)
+        WHERE topic = {topic:String} AND new.epoch = old.epoch + 1 AND new.first_offset = old.next_offset
+            AND new.topic_id = old.topic_id
+    )
+)"""
 MARKED_AT_ONCE: Final = 500
 """Their payloads pass through ClickHouse's memory, of 64 KiB each as shipped."""
 
@@ -81,7 +92,7 @@ class Wanted:
 
 def find_rows(client: Any, wanted: Wanted) -> list[QuarantineRow]:
     """The rows, in order of coordinates."""
-    conditions, parameters = ["topic = {topic:String}"], {"topic": wanted.topic, **_coordinates(wanted.at)}
+    conditions, parameters = [_OF_TOPIC], {"topic": wanted.topic, **_coordinates(wanted.at)}
     conditions += [f"{name} = {{{name}:UInt64}}" for name in _coordinates(wanted.at)]
     if wanted.reason is not None:
         conditions.append("reason = {reason:String}")
@@ -101,7 +112,7 @@ def count_by_reason(client: Any, topic: str) -> list[tuple[str, int, int, str]]:
     """(reason, rows, of them replayed, the sentence of one of them), most frequent first."""
     answer = client.query(
         "SELECT reason, count() AS found, countIf(replayed_at IS NOT NULL), any(sentence) FROM quarantine FINAL "
-        "WHERE topic = {topic:String} GROUP BY reason ORDER BY found DESC, reason",
+        f"WHERE {_OF_TOPIC} GROUP BY reason ORDER BY found DESC, reason",
         parameters={"topic": topic},
     )
     return [(str(reason), int(found), int(replayed), str(text)) for reason, found, replayed, text in answer.result_rows]

@@ -169,6 +169,28 @@ def test_facts_count_below_the_committed_position_and_where_their_span_lies(stor
     assert story.used("seated", seats, "2026-12") == {(0,): 1}
 
 
+def test_facts_count_where_their_log_went_on_in_another_epoch(clickhouse: RunningClickHouse) -> None:
+    """A worker that stood still while the topic grew has written the row again, under the epoch that it knew."""
+    seat = {"kind": "seat", "period_start": "2026-11-01 00:00:00", "period_end": "2026-11-08 00:00:00"}
+    with new_store(clickhouse) as counted:
+        apply_yaml(counted.client, f"accounts:{ACCOUNT.format(name='seated', since='2026-01-01')}")
+
+        def commit(partition: int, epoch: int, first_offset: int, topic_id: str) -> int:
+            """One seat under epoch 0, and its commit under `epoch`; returns where that ends."""
+            values = {**seat, "installation": f"i{partition}{epoch}", "partition": partition}
+            end = counted.fact("seated", "2026-11-08 00:00:00", f"e{partition}{epoch}", **values) + 1
+            begins = {"epoch": epoch, "first_offset": first_offset, "topic_id": topic_id}
+            counted.marker("2026-12-02 00:00:00", end, partition, **begins)
+            return end
+
+        for partition, successor in enumerate(["a log", "another log"]):
+            closed = commit(partition, 0, 0, "a log")
+            commit(partition, 1, closed, successor)
+        outcome = close_period(counted.client, "2026-11", lambda: {"fleet": [card_version()]}, RULES)
+        story = Story(counted, outcome, outcome)
+        assert story.used("seated", Meter(name="seats", fact="seat"), through=1) == {(0,): 3}
+
+
 def test_a_reversal_takes_an_outcome_back_where_it_was_counted(story: Story) -> None:
     resolved = Meter(name="resolved", fact="outcome", where={"name": ("ticket_resolved",)})
     value = Meter(name="value", fact="outcome", sum="value_minor")

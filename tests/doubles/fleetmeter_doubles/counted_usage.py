@@ -58,16 +58,27 @@ class CountedUsage:
         self.put(table, [{**common, "offset": offset, "event_type": "device_report", **values}])
         return offset
 
-    def marker(self, watermark: str, next_offset: int | None = None, partition: int = 0) -> None:
+    def marker(
+        self,
+        watermark: str,
+        next_offset: int | None = None,
+        partition: int = 0,
+        *,
+        epoch: int = 0,
+        first_offset: int = 0,
+        topic_id: str = "",
+    ) -> None:
         """All offsets so far (or those below `next_offset`) are committed; the partition has come to `watermark`."""
         position = next(self.offsets) + 1 if next_offset is None else next_offset
         row = {
             "row_kind": "marker",
             "topic": self.topic,
             "partition": partition,
+            "epoch": epoch,
             "table_partition": 202611,
-            "first_offset": 0,
+            "first_offset": first_offset,
             "next_offset": position,
+            "tail": {"next_offset": position, "topic_id": topic_id},
             "commits": 1,
             "watermark": watermark,
         }
