@@ -212,8 +212,7 @@ class Processor:
 
     async def _begin(self) -> None:
         self._doubt = ""
-        # First: partitions that are added after this look are noticed before a commit.
-        topic_id = await self._threads.store(self._ledger.topic_id)
+        topic_id = await self._threads.store(self._ledger.topic_id)  # first: partitions added later are noticed
         beyond_section = self._admit is None or await self._admit(self._tp.partition)
         log_start, _ = await self._kafka.log_bounds(self._tp)
         position = await self._threads.store(self._ledger.open, log_start, topic_id)
